@@ -88,7 +88,7 @@ test: ## Everything that CI runs: `make check` and all other tests; ends with a 
 	@test -n "$$OCORE_ODOO" || echo "Not run: the tests with a real Odoo. OCORE_ODOO=FOLDER make test (CONTRIBUTING.md, Tests with a real Odoo)"
 
 ##@ Checks
-lint: venv $(ACTIONLINT) $(WEBSITE_VENV)/.done ## Formatting, lint, types, layers, generated files, shell scripts, the site
+lint: venv $(ACTIONLINT) $(WEBSITE_VENV)/.done $(UI_MODULES) ## Formatting, lint, types, layers, generated files, shell scripts, the site
 	$(PART) lint $(BIN)/ruff format --check $(PACKAGES)
 	$(PART) lint $(BIN)/ruff check $(PACKAGES)
 	$(PART) lint $(BIN)/mypy
@@ -126,13 +126,14 @@ generate: venv ## Regenerate CRDs, the references of fields, commands, settings 
 
 ##@ Documentation
 SITE ?= $(OCORE_CACHE)/site
-WEBSITE = PYTHONPATH=website $(BIN)/python -m ocore_website --zensical $(WEBSITE_VENV)/bin/zensical --into $(SITE) \
+WEBSITE = PYTHONPATH=website $(BIN)/python -m ocore_website --zensical $(WEBSITE_VENV)/bin/zensical \
+  --modules $(UI_MODULES)/node_modules --into $(SITE) \
   $(if $(VERSION),--version $(VERSION))
 DOCS_PORT ?= 8000
-docs: venv $(WEBSITE_VENV)/.done ## Build the documentation's site and serve it on loopback (DOCS_PORT, VERSION, SITE)
+docs: venv $(WEBSITE_VENV)/.done $(UI_MODULES) ## Build the documentation's site and serve it on loopback (DOCS_PORT, VERSION, SITE)
 	$(WEBSITE) --serve $(DOCS_PORT)
 
-docs-site: venv $(WEBSITE_VENV)/.done ## Build the site of a release beside those of others (VERSION=1.2.0 SITE=folder)
+docs-site: venv $(WEBSITE_VENV)/.done $(UI_MODULES) ## Build the site of a release beside those of others (VERSION=1.2.0 SITE=folder)
 	$(WEBSITE)
 
 screenshots: deps venv ## Pictures of the demo and of the page, of a real run for the documentation, in a local cluster of its own
@@ -186,7 +187,8 @@ test-e2e-beside: venv ## Those that run side by side
 	$(PART) e2e-beside localcluster/cluster net -- $(PYTEST) tests/e2e -m "not exclusive" -n $(CLUSTER_WORKERS) \
 	  --dist loadfile $(NONE_IS_FINE)
 
-test-e2e-alone: venv ## Those that harm what the others use: operator, kubelet, API server. Installs what dist/ has
+# Before the cluster's network is joined: from there no package can be fetched.
+test-e2e-alone: venv docker-registry skopeo ## Those that harm what the others use: operator, kubelet, API server. Installs what dist/ has
 	$(PART) e2e-alone localcluster/cluster net -- $(PYTEST) tests/e2e -m exclusive $(NONE_IS_FINE)
 
 test-e2e-nodes: venv ## Those that need a cluster of two nodes

@@ -1,7 +1,8 @@
 // The search of the site, in place of the theme's worker, which finds only sections that have every word of a question.
-// Here words that say little are dropped, words of one meaning find each other, and the best section comes first.
-// Messages are those of the theme: 0 an index, 1 ready, 2 a query, 3 its results, 4 an error.
-"use strict";
+// MiniSearch keeps the index and ranks. Here words that say little are dropped, words of one meaning find each other, and
+// a section is ranked with its page. Messages are those of the theme: 0 an index, 1 ready, 2 a query, 3 its results, 4 an
+// error.
+import MiniSearch from "minisearch";
 
 const STOP = new Set(
   (
@@ -13,17 +14,27 @@ const STOP = new Set(
 );
 // Each line is one meaning. Words that people type, and those that the pages use.
 const MEANINGS = `
-access grant permission privilege rbac right role
-alert alarm monitoring prometheus runbook
+abort cancel stop
+access allow authorization grant permission privilege rbac right role
+alert alarm alertmanager monitoring notification notify prometheus runbook
+age old overdue stale
+another different new other
+oom oomkilled outofmemory memory
+pitr wal
+ha availability replica replicas
+many multiple several
 attachment document file filestore upload
-backup dump pitr snapshot
+backup dump snapshot
 bucket minio s3 garage ceph
 bill cost euro money price pricing expensive
+ca cert certificate x509
+change renew replace rotate rotation
 broken crash damaged defect error fail failure problem troubleshooting wrong
 cnpg cloudnativepg
-clean cleanup delete drop remove uninstall
+clean cleanup delete drop erase purge remove uninstall
 clone copy staging
-cron frequency interval nightly schedule scheduled
+ci gitlab github jenkins pipeline
+cron daily every frequency hour hourly interval nightly schedule scheduled
 argo argocd flux gitops
 credential key password secret
 anonymize anonymise gdpr mask neutralise neutralize sanitize
@@ -32,7 +43,7 @@ crash disaster lost loss
 duration fast latency long performance slow speed
 encrypt encrypted encryption tls
 install installation setup deploy
-keep retention prune expire
+keep kept retention prune expire expiry
 log audit
 manual manually hand
 migrate migration move
@@ -43,7 +54,7 @@ postgres postgresql database db
 python api rest http curl
 recover recovery restore
 revert rollback undo
-size sizing capacity disk space
+size sizing capacity disk quota space volume
 stuck hang hanging terminating waiting
 upgrade update`
   .trim()
@@ -56,17 +67,16 @@ const PHRASES = [
   [/\bobject stor(e|age)\b/g, "s3"],
   [/\bmulti[- ]tenan(t|cy)\b/g, "tenant"],
   [/\bargo cd\b/g, "argocd"],
+  [/\bpoint[- ]in[- ]time\b/g, "pitr"],
+  [/\b(high(ly)?[- ]availab(le|ility))\b/g, "ha"],
 ];
-const OTHER_WORD = 0.6; // of the same meaning
-const FIELDS = [
-  { of: (item) => item.title, weight: 6, spread: 0.4 },
-  { of: (item) => (item.path || []).slice(-1)[0] || item.title, weight: 4, spread: 0.4 },
-  { of: (item) => item.text, weight: 1, spread: 0.75 },
-];
-// Rooms whose pages answer a question, and pages on how the project itself is made.
+const OTHER_WORD = 0.6; // the weight of a word of the same meaning
+const BOOST = { title: 6, page: 2 };
+const WHOLE_PAGE = 0.3; // the weight of the page beside that of its section
+const BM25 = { k: 1.5, b: 0.7, d: 0 };
+// Rooms whose pages answer a question; pages on how the project itself is made, and those that an alert names.
 const ROOMS = { Start: 1.1, Guides: 1.25, Reference: 0.9 };
-const MADE = /^(architecture|failpoints|failure-modes|local-cluster|page-design|performance-analysis|project\/co|rest-api-guarantees|releasing)/;
-const HEADING = 1.5; // how much a heading that says the same as the question adds
+const MADE = /^(architecture|failpoints|failure-modes|local-cluster|page-design|performance-analysis|project\/co|rest-api-guarantees|releasing|runbooks)/;
 const PER_PAGE = 3;
 const SIZE = 10;
 
@@ -88,46 +98,26 @@ function* words(text) {
   }
 }
 
-const MEANT = new Map();
-for (const line of MEANINGS)
-  for (const word of line) {
-    const known = MEANT.get(stem(word)) || new Set();
-    line.forEach((other) => known.add(stem(other)));
-    MEANT.set(stem(word), known);
-  }
+// The term of the index for all words of one meaning.
+const MEANING = new Map(MEANINGS.flatMap((line, n) => line.map((word) => [stem(word), `~${n}`])));
+const terms = (stems) => stems.flatMap((each) => (MEANING.has(each) ? [each, MEANING.get(each)] : [each]));
 
 // --- the index ---------------------------------------------------------------------------------------------------------
 
-function counts(texts) {
-  const found = new Map();
-  let length = 0;
-  for (const text of texts)
-    for (const { stems } of words(plain(text))) {
-      length += 1;
-      for (const each of stems) found.set(each, (found.get(each) || 0) + 1);
-    }
-  return { found, length };
-}
+let items, sections, pages, pageOf, first;
 
-// Sections, or pages: `groups` are the items of each.
-function index(groups) {
-  const documents = groups.map((items) => FIELDS.map(({ of }, n) => counts(n === 2 ? items.map(of) : [of(items[0])])));
-  const mean = FIELDS.map((_, n) => documents.reduce((sum, fields) => sum + fields[n].length, 0) / documents.length || 1);
-  const places = new Map();
-  documents.forEach((fields, document) => {
-    fields.forEach(({ found, length }, n) => {
-      const { weight, spread } = FIELDS[n];
-      for (const [term, times] of found) {
-        const of = places.get(term) || new Map();
-        places.set(term, of);
-        of.set(document, (of.get(document) || 0) + (weight * times) / (1 + spread * (length / mean[n] - 1)));
-      }
-    });
+const pageName = (item) => (item.path || []).slice(-1)[0] || item.title;
+
+// Its documents are the numbers of their rows.
+function index(rows) {
+  const found = new MiniSearch({
+    fields: ["title", "page", "text"],
+    tokenize: (text) => [...words(plain(text))].flatMap(({ stems }) => terms(stems)),
+    processTerm: (term) => term,
   });
-  return { places, size: documents.length };
+  found.addAll(rows.map((row, id) => ({ id, ...row })));
+  return found;
 }
-
-let items, sections, pages, pageOf, first, headings;
 
 function load(data) {
   items = data.items;
@@ -136,12 +126,13 @@ function load(data) {
     const page = item.location.split("#")[0];
     groups.set(page, [...(groups.get(page) || []), id]);
   });
-  first = [...groups.values()].map((ids) => ids[0]);
+  const all = [...groups.values()];
+  first = all.map((ids) => ids[0]);
   pageOf = [];
-  [...groups.values()].forEach((ids, page) => ids.forEach((id) => (pageOf[id] = page)));
-  headings = items.map(({ title }) => said(plain(title)).map(({ stems }) => stems));
-  sections = index(items.map((item) => [item]));
-  pages = index([...groups.values()].map((ids) => ids.map((id) => items[id])));
+  all.forEach((ids, page) => ids.forEach((id) => (pageOf[id] = page)));
+  const row = (item, text) => ({ title: item.title, page: pageName(item), text });
+  sections = index(items.map((item) => row(item, item.text)));
+  pages = index(all.map((ids) => row(items[ids[0]], ids.map((id) => `${items[id].title} ${items[id].text}`).join(" "))));
 }
 
 // The words of a text without those that say little; all of them where nothing else is left.
@@ -153,72 +144,32 @@ function said(text) {
 
 // --- a query -----------------------------------------------------------------------------------------------------------
 
-function near(word, other) {
-  if (Math.abs(word.length - other.length) > 1) return false;
-  let n = 0;
-  while (n < word.length && word[n] === other[n]) n += 1;
-  const [rest, others] = [word.slice(n), other.slice(n)];
-  return rest.slice(1) === others || rest === others.slice(1) || rest.slice(1) === others.slice(1) ||
-    (rest.slice(2) === others.slice(2) && rest[0] === others[1] && rest[1] === others[0]);
-}
-
-// The terms of the index that a word stands for, with their weights.
-function terms(word, begun) {
-  const found = new Map();
-  for (const other of MEANT.get(word) || []) if (sections.places.has(other)) found.set(other, OTHER_WORD);
-  if (sections.places.has(word)) found.set(word, 1);
-  if (begun && word.length > 1)
-    for (const term of sections.places.keys()) if (term.startsWith(word) && !found.has(term)) found.set(term, 0.5);
-  if (!found.size && word.length > 3)
-    for (const term of sections.places.keys()) if (near(word, term)) found.set(term, 0.5);
-  return found;
-}
-
 function asked(input) {
   let text = input.toLowerCase();
   for (const [phrase, word] of PHRASES) text = text.replace(phrase, word);
-  const found = said(text).map(({ stems, end }) => terms(stems[0], end === text.length));
-  return found.filter((alternatives) => alternatives.size);
+  return said(text).map(({ stems: [word], end }) => ({ word, typing: end === text.length && word.length > 1 }));
 }
 
-// How far a heading and a question say the same, from 0 to 1.
-function alike(heading, query) {
-  const share = (stems, alternatives) => Math.max(0, ...stems.map((each) => alternatives.get(each) || 0));
-  const asks = query.map((alternatives) => Math.max(0, ...heading.map((stems) => share(stems, alternatives))));
-  const says = heading.map((stems) => Math.max(0, ...query.map((alternatives) => share(stems, alternatives))));
-  const mean = (values) => values.reduce((sum, each) => sum + each, 0) / (values.length || 1);
-  return mean(asks) * mean(says);
-}
-
-function scores({ places, size }, query) {
-  const found = new Map();
-  for (const alternatives of query) {
-    const best = new Map();
-    for (const [term, weight] of alternatives) {
-      const of = places.get(term) || new Map();
-      const rare = Math.log(1 + (size - of.size + 0.5) / (of.size + 0.5));
-      for (const [document, times] of of)
-        best.set(document, Math.max(best.get(document) || 0, (weight * rare * times) / (times + 1.5)));
-    }
-    for (const [document, score] of best) {
-      const { sum, matched } = found.get(document) || { sum: 0, matched: 0 };
-      found.set(document, { sum: sum + score, matched: matched + 1 });
-    }
-  }
-  return new Map([...found].map(([document, { sum, matched }]) => [document, sum * (matched / query.length)]));
+function scores(engine, query) {
+  const queries = query.map(({ word, typing }) => {
+    const meaning = MEANING.get(word);
+    const own = { queries: [word], prefix: typing, fuzzy: !meaning && word.length > 3 && 0.2 };
+    return { combineWith: "OR", queries: meaning ? [own, { queries: [meaning], boostTerm: () => OTHER_WORD }] : [own] };
+  });
+  const found = engine.search({ combineWith: "OR", queries }, { boost: BOOST, bm25: BM25 });
+  return new Map(found.map(({ id, score, terms: matched }) => [id, { score, matched }]));
 }
 
 function ranked(query) {
   const ofPages = scores(pages, query);
   const ofSections = scores(sections, query);
-  first.forEach((id, page) => ofPages.has(page) && !ofSections.has(id) && ofSections.set(id, 0));
-  const rows = [...ofSections].map(([id, score]) => {
-    const room = MADE.test(items[id].location) ? 0.6 : ROOMS[(items[id].path || [])[0]] || 1;
-    const heading = 1 + HEADING * alike(headings[id], query);
-    return { id, score: room * heading * (score + (ofPages.get(pageOf[id]) || 0)) };
-  });
+  first.forEach((id, page) => ofPages.has(page) && !ofSections.has(id) && ofSections.set(id, { score: 0, matched: [] }));
   const shown = new Map();
-  return rows
+  return [...ofSections]
+    .map(([id, { score, matched }]) => {
+      const room = MADE.test(items[id].location) ? 0.6 : ROOMS[(items[id].path || [])[0]] || 1;
+      return { id, matched, score: room * (score + WHOLE_PAGE * (ofPages.get(pageOf[id])?.score || 0)) };
+    })
     .sort((a, b) => b.score - a.score || a.id - b.id)
     .filter(({ id }) => {
       const count = (shown.get(pageOf[id]) || 0) + 1;
@@ -227,11 +178,12 @@ function ranked(query) {
     });
 }
 
-function matches(item, wanted) {
-  const fields = { title: item.title, text: item.text };
-  return Object.entries(fields).flatMap(([field, text]) => {
-    const ranges = [...words(plain(text))]
-      .filter(({ stems }) => stems.some((each) => wanted.has(each)))
+// Where the text has the terms that were found: what the page highlights.
+function matches(item, matched) {
+  const wanted = new Set(matched);
+  return ["title", "text"].flatMap((field) => {
+    const ranges = [...words(plain(item[field]))]
+      .filter(({ stems }) => terms(stems).some((each) => wanted.has(each)))
       .map(({ start, end }) => ({ start, end, value: end - start }));
     return ranges.length ? [{ id: 0, field, score: 0, value: { highlight: { ranges } } }] : [];
   });
@@ -240,11 +192,10 @@ function matches(item, wanted) {
 function answer({ input, page }) {
   const query = typeof input === "string" ? asked(input) : [];
   const rows = query.length ? ranked(query) : [];
-  const wanted = new Set(query.flatMap((alternatives) => [...alternatives.keys()]));
   const from = page ? page.from : 0;
   const at = (start) => ({ id: 0, size: SIZE, from: start });
   return {
-    items: rows.slice(from, from + SIZE).map(({ id, score }) => ({ id, score, matches: matches(items[id], wanted) })),
+    items: rows.slice(from, from + SIZE).map(({ id, score, matched }) => ({ id, score, matches: matches(items[id], matched) })),
     query: { values: [] },
     aggregations: [],
     pagination: {

@@ -1,4 +1,4 @@
-"""The cluster is lost, the store is there: docs/recovery.md, "Loss of the cluster", step by step."""
+"""The cluster is lost, the store is there: docs/recovery.md, "Loss of the cluster: restore in another one"."""
 
 import uuid
 from pathlib import Path
@@ -31,7 +31,12 @@ def test_row_53_snapshots_come_back_after_the_loss_of_the_cluster(
         with (
             make_site(cluster, servers, environment={"id": ENVIRONMENT_ID, "storeRef": {"name": "main"}}) as new,
             rehearsed(
-                cluster, new.namespace, "Loss of the cluster", tmp_path, ENVIRONMENT=new.environment, **variables
+                cluster,
+                new.namespace,
+                "Loss of the cluster: restore in another one",
+                tmp_path,
+                ENVIRONMENT=new.environment,
+                **variables,
             ) as page,
         ):
             page.step(2)

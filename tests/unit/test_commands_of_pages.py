@@ -71,7 +71,7 @@ def test_a_file_with_a_password_is_written_so_that_only_its_owner_reads_it(path:
     for before, line in itertools.pairwise(lines):
         if file := re.search(r"--from-env-file=(\S+)", line):
             assert f"(umask 077; ${{EDITOR:-vi}} {file[1]})" in before, line
-            assert line.endswith(f"{file[0]} && rm {file[1]}"), line
+            assert line.endswith(f" && rm {file[1]}"), line
 
 
 def commands(page: Path) -> Iterator[str]:

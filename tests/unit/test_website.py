@@ -17,6 +17,7 @@ import pytest
 from ocore_operator.settings import Settings
 from ocore_website import __main__ as program
 from ocore_website import built, commands, drawing, pages, pictures, searching, terminal
+from support.api.built import make
 from support.cluster.cluster import REPOSITORY
 
 DOCS = "docs"
@@ -185,7 +186,8 @@ def searched(tmp_path: Path) -> Path:
     worker = tmp_path / searching.WORKER
     worker.parent.mkdir(parents=True)
     worker.write_text("// the theme's")
-    searching.install(tmp_path)
+    searching.install(tmp_path, make("ui-modules") / "node_modules")
+    assert "MIT" in (worker.parent / "minisearch-license.txt").read_text()
     return tmp_path
 
 
@@ -212,9 +214,17 @@ def test_a_search_that_does_not_run_is_an_error(searched: Path) -> None:
         searching.ask(searched, ["cost"])
 
 
+def test_a_search_that_cannot_be_bundled_is_an_error(searched: Path, tmp_path: Path) -> None:
+    modules = tmp_path / "modules"
+    (modules / ".bin").mkdir(parents=True)
+    (modules / ".bin/esbuild").symlink_to(make("ui-modules") / "node_modules/.bin/esbuild")
+    with pytest.raises(pages.Broken, match=r'cannot be bundled: .*Could not resolve "minisearch"'):
+        searching.install(searched, modules)
+
+
 def test_another_version_of_the_theme_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(pages.Broken, match=r"search.c47bb847.min.js does not exist: try website/search.js"):
-        searching.install(tmp_path)
+        searching.install(tmp_path, tmp_path)
 
 
 def test_the_theme_forbids_other_hosts() -> None:

@@ -23,7 +23,7 @@ REDIRECT = """\
 DEVELOPMENT = "dev"
 
 
-def build(zensical: Path, into: Path, version: str) -> None:
+def build(zensical: Path, modules: Path, into: Path, version: str) -> None:
     """Builds `into/version`. Raises Broken with everything that is wrong; the folder is then as before."""
     with tempfile.TemporaryDirectory(prefix="ocore-website-") as folder:
         stage = Path(folder)
@@ -38,7 +38,7 @@ def build(zensical: Path, into: Path, version: str) -> None:
         if run.returncode:
             raise pages.Broken(run.stdout + run.stderr)
         site = (stage / "site").resolve()
-        searching.install(site)
+        searching.install(site, modules)
         if found := [*built.problems(site), *searching.unanswered(site, searching.QUESTIONS)]:
             raise pages.Broken("\n".join(found))
         target = into / version
@@ -81,13 +81,14 @@ def serve(folder: Path, port: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ocore_website", description=__doc__)
     parser.add_argument("--zensical", type=Path, required=True, help="the program that makes HTML")
+    parser.add_argument("--modules", type=Path, required=True, help="the npm packages of ui/package-lock.json")
     parser.add_argument("--into", type=Path, required=True, help="folder of all versions")
     parser.add_argument("--version", default=DEVELOPMENT, type=_version, help="a release such as 1.2.0")
     parser.add_argument("--serve", type=int, metavar="PORT", help="serve it on loopback afterwards")
     given = parser.parse_args()
     given.into.mkdir(parents=True, exist_ok=True)
     try:
-        build(given.zensical, given.into, given.version)
+        build(given.zensical, given.modules, given.into, given.version)
     except pages.Broken as problem:
         sys.exit(str(problem))
     print(f"{given.into / given.version}: built")

@@ -1,6 +1,7 @@
 """The search of the site: it replaces the theme's, and questions that must find their page first."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,14 +23,27 @@ QUESTIONS = {
     "Odoo filestore in S3": "guides/odoo/",
     "move to another bucket": "guides/another-bucket/",
     "who can read my backups": "guides/who-can-read/",
+    "rotate the database password": "guides/rotate-passwords/",
+    "cancel a running backup": "guides/cancel/",
+    "restore to another cluster": "recovery/",
+    "how long are backups kept": "policies/",
 }
 
 
-def install(site: Path) -> None:
-    """Puts our script in the place of the theme's. Raises Broken."""
-    if not (site / WORKER).is_file():
+def install(site: Path, modules: Path) -> None:
+    """Puts our script, bundled with MiniSearch out of the folder of npm packages, in the place of the theme's. Raises
+    Broken."""
+    worker = site / WORKER
+    if not worker.is_file():
         raise Broken(f"{WORKER} does not exist: try website/search.js in a browser with this version of the theme")
-    shutil.copyfile(FOLDER / "search.js", site / WORKER)
+    options = ("--bundle", "--minify", "--format=iife", "--allow-overwrite", "--log-level=warning")
+    bundled = subprocess.run(
+        [modules / ".bin/esbuild", FOLDER / "search.js", *options, f"--outfile={worker}"],
+        env={**os.environ, "NODE_PATH": str(modules)}, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    if bundled.returncode:
+        raise Broken(f"The search cannot be bundled: {bundled.stderr.strip()}")
+    shutil.copyfile(modules / "minisearch/LICENSE.txt", worker.with_name("minisearch-license.txt"))
 
 
 def ask(site: Path, questions: list[str]) -> list[list[str]]:

@@ -14,16 +14,16 @@ PAGE_IN = "OCORE_PAGE_IN"
 def built_page() -> Path:
     """The folder with its files. Built where it is not in the cache."""
     if PAGE_IN not in os.environ:
-        return _make("ui")
+        return make("ui")
     folder = Path(os.environ[PAGE_IN])
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(REPOSITORY / "ui", folder, ignore=shutil.ignore_patterns("node_modules"))
-    (folder / "node_modules").symlink_to(_make("ui-modules") / "node_modules")
+    (folder / "node_modules").symlink_to(make("ui-modules") / "node_modules")
     subprocess.run(["node", "build.mjs"], cwd=folder, check=True, timeout=120)
     return folder / "dist"
 
 
-def _make(target: str) -> Path:
+def make(target: str) -> Path:
     """The folder that it prints."""
     done = subprocess.run(
         ["make", "-s", "-C", str(REPOSITORY), target], check=True, timeout=600, capture_output=True, text=True,
