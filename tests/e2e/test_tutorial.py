@@ -138,12 +138,14 @@ def test_a_newcomer_gets_a_snapshot_in_five_minutes(
 
 
 @pytest.fixture
-def pushed(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[registry.Served, str]]:
-    """A registry with a password and a CA of its own, which the node's containerd knows, with this checkout; and what
-    `make push` prints."""
+def pushed(
+    request: pytest.FixtureRequest, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[registry.Served, str]]:
+    """A registry with a CA of its own, which the node's containerd knows, with this checkout; and what `make push`
+    prints. With a password, but for the parameter False."""
     assert cluster
     cache = Path(os.environ.get("OCORE_CACHE", Path.home() / ".cache/ocore-snapshots"))
-    with registry.served(tmp_path / "registry", tls=True, password=True) as served:
+    with registry.served(tmp_path / "registry", tls=True, password=getattr(request, "param", True)) as served:
         assert served.ca is not None
         monkeypatch.setenv("REGISTRY_AUTH_FILE", str(served.login))
         settings = Settings(version="", cache=cache, out=tmp_path / "dist", registry=f"{served.host}/team")
@@ -169,6 +171,7 @@ def test_a_cluster_installs_from_one_registry_and_rolls_back(
         cluster.apply(claim("backups", site.namespace))
         names = {"NAMESPACE": site.namespace, "NAME": "odoo", "CLAIM": "backups", "SIZE": "50Gi"}
         names |= {"LOGIN": str(served.login)}
+        cluster.kubectl("-n", NAMESPACE, "delete", "secret", "registry", "--ignore-not-found")
         # What `helm registry login` writes, which asks for the password at a terminal.
         login, *rest = lines
         assert login.startswith(f"helm registry login {served.host} ")
@@ -181,24 +184,60 @@ def test_a_cluster_installs_from_one_registry_and_rolls_back(
                 re.sub(r"\b(NAMESPACE|NAME|CLAIM|SIZE|LOGIN)\b", lambda m: names[m[1]], line) + may_fail, SECONDS
             )
         assert "is Complete after" in output
-        orders = "select count(*) from sale_order"
-        before = site.query(orders)
-        site.query("delete from sale_order returning 1")
-        for each in (site.claim_root / site.path).iterdir():
-            shutil.rmtree(each)
         (snapshot,) = cluster.objects("Snapshot", site.namespace)
-        shell.run(f"kubectl ocore rollback osnap/{snapshot['metadata']['name']} --wait --yes", SECONDS)
-        print(f"from helm to the end of the rollback: {time.monotonic() - began:.0f} s")
-        assert time.monotonic() - began < SECONDS
-        assert site.query(orders) == before
-        assert before[0] != (0,)
-        # Each file that a row names, with its content. Those of deleted drafts are in no snapshot.
-        site.files_fit()
+        back = f"kubectl ocore rollback osnap/{snapshot['metadata']['name']} --wait --yes"
+        returns_to_what_was_deleted(shell, site, back, began)
         assert installed(cluster).startswith(f"{served.host}/team/ocore-snapshots/operator@sha256:")
         jobs = cluster.kubectl("get", "events", "-n", site.namespace, "-o", "jsonpath={.items[*].message}")
         pulled = re.findall(r'Successfully pulled image "([^"]+)"', jobs)
         assert any(each.startswith(f"{served.host}/team/ocore-snapshots/mover:") for each in pulled), pulled
         assert all("@sha256:" in each for each in pulled)
+
+
+@pytest.mark.exclusive
+@pytest.mark.long  # as the test before
+@pytest.mark.timeout(480)
+@pytest.mark.usefixtures("no_operator")
+@pytest.mark.parametrize("pushed", [False], ids=["without-password"], indirect=True)
+def test_the_page_of_one_registry_leads_to_a_rollback(
+    cluster: Cluster, servers: Servers, pushed: tuple[registry.Served, str], tmp_path: Path
+) -> None:
+    """Every command of the chart's README, which is all that a registry shows, with helm and kubectl alone."""
+    served, printed = pushed
+    page = REPOSITORY / "charts/ocore-snapshots/README.md"
+    _, *commands, back = procedures.blocks(procedures.section("From this page to a rollback", page))
+    version = re.search(r"--version (\S+)", printed)
+    assert version is not None
+    with make_site(cluster, servers, store="Claim", described=False, application=False) as site:
+        odoo(site)
+        names = {
+            "CHART": f"oci://{served.host}/team/charts/ocore-snapshots", "VERSION": version[1],
+            "NAMESPACE": site.namespace, "APPLICATION": "odoo", "SECRET": "database", "CAPACITY": "10Gi",
+            "FILES": site.filestore_claim, "FOLDER": site.path, "LAYOUT": "Odoo", "OWNER": "65532",
+        }  # fmt: skip
+        # As on a machine that trusts the registry's CA.
+        shell = Shell(cluster, site.namespace, tmp_path, {**names, "SSL_CERT_FILE": str(served.ca)}, tmp_path)
+        began = time.monotonic()
+        output = [shell.run(command, SECONDS) for command in commands]
+        assert "Complete" in output[-1]
+        returns_to_what_was_deleted(shell, site, back, began)
+        assert installed(cluster).startswith(f"{served.host}/team/ocore-snapshots/operator@sha256:")
+
+
+def returns_to_what_was_deleted(shell: Shell, site: Site, back: str, began: float) -> None:
+    """Deletes all rows and files, and runs the command that returns to the snapshot."""
+    orders = "select count(*) from sale_order"
+    before = site.query(orders)
+    site.query("delete from sale_order returning 1")
+    for each in (site.claim_root / site.path).iterdir():
+        shutil.rmtree(each)
+    shell.run(back, SECONDS)
+    print(f"from helm to the end of the rollback: {time.monotonic() - began:.0f} s")
+    assert time.monotonic() - began < SECONDS
+    assert site.query(orders) == before
+    assert before[0] != (0,)
+    # Each file that a row names, with its content. Those of deleted drafts are in no snapshot.
+    site.files_fit()
 
 
 def returns_and_undoes(shell: Shell, site: Site) -> None:
