@@ -123,6 +123,8 @@ test("an operation and a snapshot have one verdict, in every view", () => {
   const safety = { status: "completed", isSafety: true, verified: null, restoreTest: null } as Snapshot;
   assert.deepEqual(taken(safety), { tone: "quiet", words: "safety snapshot, complete" });
   assert.equal(taken({ ...safety, restoreTest: { result: "failed" } } as Snapshot).tone, "bad");
+  const lacking = { status: "completed", isIncomplete: true, restoreTest: { result: "succeeded" } } as Snapshot;
+  assert.deepEqual(taken(lacking), { tone: "warn", words: "completed, may lack data" });
   assert.deepEqual(standing("running"), { tone: "active", words: "running" });
 });
 

@@ -8,6 +8,7 @@ from pydantic_core import from_json
 
 from ocore_api.cache.changes import Change
 from ocore_api.cache.entries import (
+    INCOMPLETE,
     RESTORE_TESTED,
     ROLLBACK,
     SAFETY,
@@ -124,7 +125,8 @@ def _short(entry: SnapshotEntry | None, **more: object) -> Object | None:
 def _good(entry: SnapshotEntry | None) -> Object | None:
     if entry is None:
         return None
-    proofs = {RESTORE_TESTED: "restoreTested", VERIFIED: "verified"}
+    # What it lacks is missing after a restore too, however far the rest is proven.
+    proofs = {INCOMPLETE: "incomplete", RESTORE_TESTED: "restoreTested", VERIFIED: "verified"}
     proof = next((shown for mark, shown in proofs.items() if mark in entry.marks), "complete")
     return _short(entry, label=entry.label, proof=proof)
 

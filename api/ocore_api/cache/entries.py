@@ -23,7 +23,7 @@ EXTRACT = EXTRACTS.kind
 KINDS = (ENVIRONMENT, POLICY, SNAPSHOT, ROLLBACK, EXTRACT)
 #: Of which marks a Snapshot has, the newest one of an environment is at hand. A safety snapshot has only SAFETY, once
 #: it is Complete: it shows what a Rollback replaced, and is never taken for a good state.
-COMPLETE, VERIFIED, RESTORE_TESTED = c.COMPLETE, c.VERIFIED, c.RESTORE_TESTED
+COMPLETE, VERIFIED, RESTORE_TESTED, INCOMPLETE = c.COMPLETE, c.VERIFIED, c.RESTORE_TESTED, c.INCOMPLETE
 OPEN, ENDED, SAFETY = "Open", "Ended", "Safety"
 #: Bytes of an object, as JSON, that are kept at most. The API server takes 1.5 MB, and a tenant decides how many.
 LARGEST = 256 * 1024
@@ -193,8 +193,8 @@ class SnapshotEntry(OperationEntry):
         if obj.spec.get("trigger") == SAFETY_TRIGGER:
             self.marks = (SAFETY,) if self.status == "completed" else ()
         elif self.status == "completed":
-            proofs = (t for t in (VERIFIED, RESTORE_TESTED) if obj.conditions.get(t, {}).get("status") == "True")
-            self.marks = (ENDED, COMPLETE, *proofs)
+            more = (VERIFIED, RESTORE_TESTED, INCOMPLETE)
+            self.marks = (ENDED, COMPLETE, *(t for t in more if obj.conditions.get(t, {}).get("status") == "True"))
         #: For the rules of retention, without what Rollbacks use; None: they are not about it.
         self.candidate = candidate_of(obj.raw, used=()) if self.final else None
         #: Id of the full Snapshot that it needs; empty: none.

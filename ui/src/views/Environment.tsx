@@ -171,7 +171,7 @@ function LastGood({ of }: { of: EnvironmentDetails }) {
         )}
       </p>
       <p>
-        <Mark tone="good">{PROOFS[lastGood.proof]}</Mark>{" "}
+        <Mark tone={lastGood.proof === "incomplete" ? "warn" : "good"}>{PROOFS[lastGood.proof]}</Mark>{" "}
         {expectedEverySeconds === null
           ? "No schedule takes snapshots."
           : `The schedule wants one every ${duration(expectedEverySeconds)}.`}{" "}

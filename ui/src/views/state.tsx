@@ -26,6 +26,7 @@ export const STATES: Record<State, { word: string; tone: Tone; means: string }> 
 
 /** How far the last good state is proven: in the words of a snapshot (`taken`). */
 export const PROOFS: Record<NonNullable<EnvironmentRow["lastGood"]>["proof"], string> = {
+  incomplete: "completed, may lack data",
   complete: "completed",
   verified: "verified",
   restoreTested: "restored as a test",

@@ -32,11 +32,12 @@ export function turned(of: Judged): Verdict {
 }
 
 /** How far a snapshot is proven. */
-export function taken(of: Pick<Snapshot, "status" | "percent" | "restoreTest" | "isSafety" | "verified">): Verdict {
+export function taken(of: Pick<Snapshot, "status" | "percent" | "restoreTest" | "isSafety" | "isIncomplete" | "verified">): Verdict {
   if (of.status !== "completed") return standing(of.status, of.percent);
   if (of.restoreTest?.result === "failed") return { tone: "bad", words: "restore test failed" };
   // It shows what a rollback replaced, perhaps because it was broken.
   if (of.isSafety) return { tone: "quiet", words: `safety snapshot, ${of.verified ? "verified" : "complete"}` };
+  if (of.isIncomplete) return { tone: "warn", words: "completed, may lack data" };
   if (of.restoreTest?.result === "succeeded") return { tone: "good", words: "restored as a test" };
   return { tone: "good", words: of.verified ? "verified" : "completed" };
 }

@@ -108,10 +108,10 @@ class GoodSnapshotView(SnapshotRefView):
     """The newest good snapshot."""
 
     label: str | None = source("Snapshot spec.pin.label", "Label of its pin. Null without one.")
-    proof: Literal["complete", "verified", "restoreTested"] = source(
-        "Snapshot status.conditions: Complete, Verified, RestoreTested",
-        "`complete`: checksums as it was written. `verified`: every byte was read again. `restoreTested`: it was"
-        " restored as a test.",
+    proof: Literal["incomplete", "complete", "verified", "restoreTested"] = source(
+        "Snapshot status.conditions: Incomplete, Complete, Verified, RestoreTested",
+        "`incomplete`: it lacks, or may lack, data of the application. `complete`: checksums as it was written."
+        " `verified`: every byte was read again. `restoreTested`: it was restored as a test.",
     )
 
 
@@ -352,6 +352,9 @@ class ConsoleSnapshot(SnapshotView):
     name: str = source("Snapshot metadata.name", "Its name.")
     is_safety: bool = source(
         "Snapshot spec.trigger", "Whether a rollback took it of what it replaces: it is no state to return to."
+    )
+    is_incomplete: bool = source(
+        "Snapshot status.conditions: Incomplete", "Whether it lacks, or may lack, data of the application."
     )
     image: str | None = source("Snapshot status.source.image", "Image that the environment ran. Null: unknown.")
     consistent_at: str | None = moment(

@@ -19,6 +19,7 @@ def additions(obj: Resource, progress: Object) -> Object:
     remote = _remote(status, status["remote"]) if status.get("remote") else None
     return {
         "name": obj.meta["name"],
+        "isIncomplete": obj.conditions.get(c.INCOMPLETE, {}).get("status") == "True",
         "isSafety": spec.get("trigger") == SAFETY_TRIGGER,
         "image": (status.get("source") or {}).get("image") or None,
         "consistentAt": status.get("consistentAt") or None,

@@ -257,6 +257,17 @@ def test_what_a_snapshot_proves_and_what_keeps_it() -> None:
     assert found["restoreTest"]["result"] == "pending"
 
 
+def test_row_145_what_a_snapshot_lacks_counts_more_than_what_is_proven() -> None:
+    obj = o.complete("s")
+    obj["status"]["conditions"] += [o.condition("RestoreTested"), o.condition("Incomplete")]
+    cache = Cache()
+    cache.store.put("Environment", o.environment())
+    cache.store.put("Snapshot", obj)
+    with serving(cache=cache) as served, served.client(projects=[o.PROJECT]) as client:
+        assert get(client, f"/environments/{o.ENVIRONMENT}/snapshots/{obj['metadata']['uid']}")["isIncomplete"] is True
+        assert get(client, f"/environments/{o.ENVIRONMENT}")["lastGood"]["proof"] == "incomplete"
+
+
 # --- retention ----------------------------------------------------------------------------------------------------
 
 
