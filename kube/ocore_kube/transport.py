@@ -24,6 +24,8 @@ JSON = "application/json"
 #: What is accepted in an answer: the objects, or of each of a list only its metadata.
 OBJECTS = "application/json, */*"
 METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+#: The same of each event of a watch.
+METADATA_EVENTS = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 #: With the parameter the client library sends the body as it is; the API server leaves the parameter out.
@@ -209,6 +211,7 @@ class Transport:
         silence: float,
         longest: int = LONGEST_LINE,
         pace: Pace | None = None,
+        accept: str = OBJECTS,
     ) -> AsyncGenerator[str]:
         """The lines of a streamed answer, until it ends, `seconds` have passed, no line came for `silence` seconds, or
         one has more than `longest` bytes. They are read at that pace. A broken connection ends the stream as its end
@@ -218,7 +221,9 @@ class Transport:
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout_at(ends):
-                    response = await stack.enter_async_context(self._response("GET", path, query, None, JSON, silence))
+                    response = await stack.enter_async_context(
+                        self._response("GET", path, query, None, JSON, silence, accept)
+                    )
                     if response.status != 200:
                         raise to_error(response.status, await read(response, OBJECT_BYTES))
             except TimeoutError:

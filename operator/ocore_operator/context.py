@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from ocore_operator.jobs.observing.last_lists import Remembered
+from ocore_operator.jobs.observing.pod_changes import PodChanges
 from ocore_operator.jobs.reporting.log import Followers
 from ocore_operator.jobs.reporting.progress import ProgressWriter
 from ocore_operator.kube.catalog import Catalog
@@ -68,6 +69,7 @@ class Context:
     remembered: Remembered
     slots: Slots
     followers: Followers
+    pod_changes: PodChanges
     progress: ProgressWriter
     events: Recorder
     metrics: Metrics

@@ -28,6 +28,7 @@ from ocore_operator.engine.shutdown import Shutdown
 from ocore_operator.engine.watch import Watch
 from ocore_operator.jobs.observing.last_lists import Remembered
 from ocore_operator.jobs.observing.lingering import Lingering
+from ocore_operator.jobs.observing.pod_changes import PodChanges
 from ocore_operator.jobs.reporting.log import Followers
 from ocore_operator.jobs.reporting.progress import ProgressWriter
 from ocore_operator.jobs.slots.slots import Slots
@@ -88,7 +89,7 @@ class Operator:
             punctual=lambda key: self._reconcilers[key.kind].punctual,
             waited=metrics.waited,
         )
-        followers = Followers(kube, queue.add_after)
+        followers = Followers(kube, self._heard)
         access = self._access = Access(settings.namespaces)
         self._ctx = Context(
             settings=settings,
@@ -100,6 +101,7 @@ class Operator:
                 settings.max_concurrent_jobs, settings.max_concurrent_jobs_per_namespace, settings.start_deadline
             ),
             followers=followers,
+            pod_changes=PodChanges(kube, queue.add_after),
             progress=ProgressWriter(kube, catalog, followers, clock.now),
             events=Recorder(kube),
             metrics=metrics,
@@ -116,6 +118,13 @@ class Operator:
             ready=self._unready,
             problems=self._access.problems,
         )
+
+    def _heard(self, key: Key, within: float) -> None:
+        """What a log says that its object acts on at once: it acts on Jobs that are listed after that."""
+        entry = self._ctx.catalog.get(key) if within == 0 else None
+        if entry is not None:
+            self._ctx.remembered.changed(entry.uid)
+        self._queue.add_after(key, within)
 
     # --- health ---------------------------------------------------------------------------------------------
     def _unhealthy(self) -> str | None:
@@ -299,6 +308,7 @@ class Operator:
         _log.info("operator stops")
         await self._ctx.progress.stop()
         await self._ctx.followers.stop()
+        await self._ctx.pod_changes.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks, timeout=2 * FLUSH) if self._tasks else None

@@ -11,7 +11,16 @@ from typing import Any, Literal
 from ocore_crds.naming import MOVER_CONTAINER
 from ocore_kube.errors import ApiError, Conflict, TooLarge
 from ocore_kube.pages import pages
-from ocore_kube.transport import APPLY_PATCH, MERGE_PATCH, METADATA, OBJECTS, STRATEGIC_PATCH, Pace, Transport
+from ocore_kube.transport import (
+    APPLY_PATCH,
+    MERGE_PATCH,
+    METADATA,
+    METADATA_EVENTS,
+    OBJECTS,
+    STRATEGIC_PATCH,
+    Pace,
+    Transport,
+)
 from ocore_kube.types import OURS, PODS, Type
 from ocore_operator import clock
 from ocore_operator.kube.resources import Meta, Object, Parser, Resource, ResourceT
@@ -154,6 +163,16 @@ class Kube:
         async for line in self._transport.lines(path, query=query, seconds=seconds, silence=LOG_SILENCE, pace=pace):
             time, _, text = line.partition(" ")
             yield LogLine(time, text)
+
+    async def events(self, type_: Type, namespace: str, *, labels: str, seconds: float) -> AsyncIterator[str]:
+        """The events of a watch as JSON, with the metadata of the objects only, for so many seconds at most. First come
+        those of what exists."""
+        query = {"watch": "true", "labelSelector": labels, "timeoutSeconds": str(int(seconds))}
+        path = type_.path(namespace)
+        async for line in self._transport.lines(
+            path, query=query, seconds=seconds, silence=seconds, accept=METADATA_EVENTS
+        ):
+            yield line
 
     # --- writes ---------------------------------------------------------------------------------------------
     async def create(self, type_: Type, obj: Object, manager: str = MANAGER) -> Object:

@@ -30,6 +30,9 @@ from ocore_operator.rollback.observe import FOLLOWING, Observed, observe, with_s
 from ocore_operator.rollback.plan import decide
 from ocore_operator.rollback.world import WOKEN, Action, Do, SettleUndo, TakeOver, World
 
+#: Stages that wait for pods of the workloads.
+POD_CHANGES = ("Drain", "HealthCheck", "BackDrain")
+
 _log = structlog.get_logger()
 
 
@@ -141,7 +144,10 @@ async def _record(
         ctx.queue.add(Key("Snapshot", rollback.meta.namespace, name))  # it waits until the status names it
     if status.stage not in FOLLOWING:
         ctx.followers.forget_owner(rollback.key)
+    if status.stage == "Ended":
+        ctx.pod_changes.forget(rollback.key)
     if waits is not None:
+        _watch_pods(ctx, observed, status)
         return Requeue(waits.seconds)
     return Follow(replace(same, rollback=written, status=written.status)) if same is not None else None
 
@@ -163,10 +169,18 @@ def _wake_undone(ctx: Context, memories: Memories, undo: Rollback) -> None:
 
 
 async def _wait(ctx: Context, observed: Observed, action: Wait) -> Requeue | None:
+    _watch_pods(ctx, observed, observed.status)
     status = _summarized(ctx, observed, observed.status, action)
     end = await frame.carry_out(ctx, observed.rollback, Idle(action.seconds, status))
     _report_progress(ctx, observed.rollback, status)
     return end
+
+
+def _watch_pods(ctx: Context, observed: Observed, status: RollbackStatus) -> None:
+    """Where it waits for pods that it has stopped or started."""
+    for workload in observed.world.workloads if status.stage in POD_CHANGES else ():
+        if workload.selector:
+            ctx.pod_changes.ensure(observed.rollback.key, workload.selector)
 
 
 def _idle(ctx: Context, observed: Observed, memory: Memory, action: Idle[RollbackStatus]) -> Requeue:

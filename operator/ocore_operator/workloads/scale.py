@@ -184,6 +184,7 @@ def view(
         grace_seconds=min(int(template.get("terminationGracePeriodSeconds", DEFAULT_GRACE)), MOST_GRACE),
         leaving=leaving,
         leaves_by=leaves_by,
+        selector=selector(obj),
         version=obj["metadata"]["resourceVersion"],
         api_version=target.api_version,
         paused=bool(spec.get("paused")),
@@ -224,6 +225,7 @@ def view_of_scale(target: Target, found: Scale, pods: Iterable[Object]) -> Workl
         grace_seconds=min(longest, MOST_GRACE),
         leaving=leaving,
         leaves_by=leaves_by,
+        selector=found.selector,
         version=found.version,
         api_version=target.api_version,
     )

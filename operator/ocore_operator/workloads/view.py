@@ -57,6 +57,8 @@ class WorkloadView:
     #: The pod that ends last of those that are being deleted, and when its grace period is over.
     leaving: str = ""
     leaves_by: datetime | None = None
+    #: Label selector of its pods; empty where that is not known.
+    selector: str = ""
     #: Precondition of a write: its resourceVersion.
     version: str = ""
     api_version: str = "apps/v1"

@@ -98,11 +98,9 @@ class Operator:
         self.place, self.now = Place(), NOW
         self.logs, self.memories = Logs(self.place), Memories()
         self.remembered = Remembered(lambda _: True, lambda: (self.now - NOW).total_seconds())
-        nothing = SimpleNamespace(
-            add=lambda *_: None, ensure=lambda _: None, record=lambda *_: None, ended=lambda *_: None
-        )
+        nothing = SimpleNamespace(**dict.fromkeys(("add", "ensure", "record", "ended", "forget"), lambda *_: None))
         parts = {
-            **dict.fromkeys(("queue", "progress", "events", "metrics"), nothing),
+            **dict.fromkeys(("queue", "progress", "events", "metrics", "pod_changes"), nothing),
             "settings": SETTINGS,
             "kube": self.place.client(),
             "catalog": new_catalog(),

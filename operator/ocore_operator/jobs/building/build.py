@@ -30,7 +30,7 @@ from ocore_operator.jobs.building import request_parts, stores
 from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.jobs.building.job import DEFAULT_RESOURCES, JobRequest, job, job_name
 from ocore_operator.jobs.building.listeners import Listeners
-from ocore_operator.jobs.building.request_parts import CLAIM, CONFIG, SCRIPTS, SHARED, Volumes
+from ocore_operator.jobs.building.request_parts import CLAIM, CONFIG, SCRIPTS, SHARED, SHOWN_BY_LOG, Volumes
 from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube.resources import Environment, Extract, Object, Resource, Rollback, Snapshot, Store, project_of
 from ocore_operator.settings import Settings
@@ -446,7 +446,7 @@ class JobBuilder:
         """Waits `wait` seconds for the signal, switches, and ends. Its pod is Running(ready=True) once it waits and the
         store has the record that the switch starts."""
         plan, store = owner.status.neutralize, self._store()
-        signal = request_parts.signal(self._volumes, wait, self._name(owner, t.SWITCH))
+        signal = request_parts.signal(self._volumes, wait, self._name(owner, t.SWITCH), delay=SHOWN_BY_LOG)
         # The switch refuses a copy that is not marked as neutralised, whatever the operator believes.
         neutralized = plan is not None and plan.required
         return self._switch(owner, run, deadline, store=store, signal=signal, neutralized=neutralized)
@@ -454,7 +454,7 @@ class JobBuilder:
     def undo(self, owner: Rollback, run: RollbackRun, record: Store | None, *, wait: float, deadline: float) -> Object:
         """As :meth:`switch`, for an undo, which does not depend on the store of the record: it must work when nothing
         else does."""
-        signal = request_parts.signal(self._volumes, wait, self._name(owner, t.SWITCH))
+        signal = request_parts.signal(self._volumes, wait, self._name(owner, t.SWITCH), delay=SHOWN_BY_LOG)
         return self._switch(owner, run, deadline, store=self._optional(record), signal=signal)
 
     def switch_back(self, owner: Rollback, run: RollbackRun, record: Store | None, *, deadline: float) -> Object:

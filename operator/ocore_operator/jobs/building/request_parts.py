@@ -30,6 +30,10 @@ SCRIPTS = "/scripts"
 ASSERTIONS = "/assertions"
 SHARED = "/neutralize"
 READY_FILE = "/tmp/ready"  # noqa: S108 - an emptyDir of the pod
+#: Seconds until the kubelet first asks whether a Job waits for its signal, where its log says so at once. The kubelet
+#: writes the signal's file up to a second late where it has just dealt with another change of the pod: it waits for its
+#: next list of containers first (podCache.GetNewerThan in pkg/kubelet/pod_workers.go, Kubernetes 1.33).
+SHOWN_BY_LOG = 5
 
 
 @dataclass
@@ -168,9 +172,11 @@ def scratch(volumes: Volumes, spec: EnvironmentSpec) -> str:
     return volumes.mount("scratch", SCRATCH, source)
 
 
-def signal(volumes: Volumes, wait: float, job: str) -> SignalWait:
-    """As :func:`late_signal`, and readiness once the mover waits for it."""
-    volumes.readiness = {"exec": {"command": ["test", "-f", READY_FILE]}, "periodSeconds": 1, "timeoutSeconds": 5}
+def signal(volumes: Volumes, wait: float, job: str, *, delay: int = 0) -> SignalWait:
+    """As :func:`late_signal`, and readiness once the mover waits for it, which the kubelet first looks for after
+    `delay` seconds."""
+    probe = {"exec": {"command": ["test", "-f", READY_FILE]}, "periodSeconds": 1, "timeoutSeconds": 5}
+    volumes.readiness = {**probe, "initialDelaySeconds": delay} if delay else probe
     return late_signal(volumes, wait, job).model_copy(update={"ready_file": READY_FILE})
 
 

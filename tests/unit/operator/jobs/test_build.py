@@ -491,7 +491,17 @@ def test_the_switch_sees_its_signal_and_shows_that_it_waits() -> None:
     signal = next(v for v in pod_of(job)["volumes"] if v["name"] == "signal")
     item = signal["downwardAPI"]["items"][0]
     assert item["fieldRef"]["fieldPath"] == "metadata.annotations['ocore.dev/signal']"
-    assert container_of(job)["readinessProbe"]["exec"]["command"] == ["test", "-f", "/tmp/ready"]
+    probe = container_of(job)["readinessProbe"]
+    assert probe["exec"]["command"] == ["test", "-f", "/tmp/ready"]
+    assert probe["initialDelaySeconds"] == 5  # not shortly before the signal: its log has said it by then
+
+
+def test_the_kubelet_says_at_once_that_a_snapshot_waits_for_its_signal() -> None:
+    """Its log says so only where it has worked."""
+    snap = snapshot({"quiesce": True}, started())
+    build = JobBuilder(SETTINGS, job_inputs(), 1)
+    job = build.snapshot(snap, identity(snap), None, state=StoredState(), deadline=600)
+    assert "initialDelaySeconds" not in container_of(job)["readinessProbe"]
 
 
 def test_the_image_follows_the_servers_major() -> None:

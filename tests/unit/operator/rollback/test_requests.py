@@ -2,8 +2,10 @@
 why before you raise it."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -182,6 +184,18 @@ def test_what_has_changed_since_that_world_is_a_conflict(
         if type_ == DEPLOYMENTS
         else ANNOTATION_SIGNAL in found["metadata"]["annotations"]
     )
+
+
+def test_pods_that_are_waited_for_are_watched_until_the_end() -> None:
+    site = Site()
+    watched: list[tuple[object, ...]] = []
+    changes = SimpleNamespace(
+        ensure=lambda *given: watched.append((site.stage(KEY), *given)), forget=lambda key: watched.append(("", key))
+    )
+    site.ctx = replace(site.ctx, pod_changes=cast("Any", changes))
+    site.roll_back()
+    waits = [(stage, KEY, "app=shop") for stage in ("Drain", "HealthCheck")]
+    assert list(dict.fromkeys(watched)) == [*waits, ("", KEY)]
 
 
 def test_nothing_is_stopped_where_the_claim_is_being_deleted() -> None:

@@ -185,6 +185,7 @@ def context(found: Api, clock: Clock, marks: Path) -> Context:
         "remembered": Remembered(lambda _: True),
         "slots": nothing,
         "followers": nothing,
+        "pod_changes": nothing,
         "progress": nothing,
         "events": nothing,
         "metrics": nothing,
