@@ -3,6 +3,7 @@
 import asyncio
 import copy
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,7 +14,9 @@ from ocore_operator.context import Context
 from ocore_operator.jobs import lifecycle
 from ocore_operator.jobs.observing import last_lists
 from ocore_operator.jobs.observing.last_lists import AGE, BYTES, OBJECTS, Remembered
-from ocore_operator.kube.resources import Object
+from ocore_operator.kube.resources import Key, Object
+from ocore_operator.main import Operator
+from ocore_operator.settings import Settings
 from support.operator.objects import OTHER_UID, SETTINGS, UID, at, job, moment, pod, snapshot
 
 RUNNING = {"running": {"startedAt": at(0)}}
@@ -240,3 +243,15 @@ def test_what_is_not_out_of_date_is_kept(cluster: Cluster) -> None:
     cluster.time = AGE - 0.1
     cluster.remembered.begin(OTHER_UID, "shop")
     assert cluster.remembered.of(UID) is not None
+
+
+@pytest.mark.parametrize("within", [0.0, 0.5])
+def test_what_a_log_says_is_acted_on_with_lists_of_after_it(monkeypatch: pytest.MonkeyPatch, within: float) -> None:
+    """Not what only its status shows, as a step."""
+    operator, key, queued = Operator(Settings(), object(), object()), Key("Rollback", "shop", "back"), []
+    monkeypatch.setattr(operator._ctx.catalog, "get", lambda _: SimpleNamespace(uid=UID))
+    monkeypatch.setattr(operator._queue, "add_after", lambda *given: queued.append(given))
+    kept = operator._ctx.remembered
+    kept.keep(UID, kept.begin(UID, "shop"), [job("a")], [])
+    operator._heard(key, within)
+    assert (UID in kept._lists, queued) == (within > 0, [(key, within)])

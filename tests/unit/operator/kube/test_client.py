@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from ocore_kube.errors import ApiError, Conflict
-from ocore_kube.transport import Pace
+from ocore_kube.transport import METADATA_EVENTS, Pace
 from ocore_kube.types import DEPLOYMENTS, ENVIRONMENTS, JOBS, PODS, Type
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import MANAGER_LOCK, Kube, LogLine
@@ -86,7 +86,7 @@ def test_nothing_is_written_without_the_lease(api_server: ApiServer, write: str)
 
 
 def test_every_way_to_write_is_tested() -> None:
-    reads = {"get", "list", "metadata", "pages", "follow_log", "scale", "served"}
+    reads = {"get", "list", "metadata", "pages", "follow_log", "scale", "served", "events"}
     assert {name for name in vars(Kube) if not name.startswith("_")} == reads | WRITES.keys()
 
 
@@ -208,9 +208,17 @@ class Answers:
         return {"metadata": {"resourceVersion": "1"}, "items": [{"metadata": {"name": path}}]}
 
     async def lines(
-        self, path: str, *, query: dict[str, str], seconds: float, silence: float, pace: Pace
+        self,
+        path: str,
+        *,
+        query: dict[str, str],
+        seconds: float,
+        silence: float,
+        pace: Pace | None = None,
+        accept: str = "",
     ) -> AsyncIterator[str]:
-        self.query = {**query, "seconds": str(seconds)}
+        self.paths.append(path)
+        self.query = {**query, "seconds": str(seconds), "accept": accept}
         yield "2026-01-01T00:00:00Z a line of text"
 
 
@@ -245,6 +253,20 @@ def test_a_list_has_the_watched_namespaces_or_the_one_that_is_asked_for(
     found = asyncio.run(Kube(cast("Any", answers), watched).list(PODS, asked))
     assert answers.paths == expected
     assert [obj["metadata"]["name"] for obj in found] == expected
+
+
+def test_a_watch_has_the_metadata_of_pods_only() -> None:
+    """The pods of a tenant's workload may be large."""
+    answers = Answers()
+    kube = Kube(cast("Any", answers))
+
+    async def read() -> list[str]:
+        return [line async for line in kube.events(PODS, NAMESPACE, labels="app=shop", seconds=30.0)]
+
+    assert len(asyncio.run(read())) == 1
+    assert answers.paths == [PODS.path(NAMESPACE)]
+    selected = {"watch": "true", "labelSelector": "app=shop", "timeoutSeconds": "30", "seconds": "30.0"}
+    assert answers.query == {**selected, "accept": METADATA_EVENTS}
 
 
 def test_a_log_is_followed_from_a_time_on() -> None:
