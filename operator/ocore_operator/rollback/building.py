@@ -1,6 +1,7 @@
 """Builds the Jobs of a rollback: what each is made of, and how long it may take. A Job uses the connection and the
 claim of the rollback's start, whatever the Environment names now."""
 
+import asyncio
 from dataclasses import replace
 
 from ocore_crds import conditions as c
@@ -83,9 +84,10 @@ async def _neutralize(ctx: Context, observed: Observed, start: StartJob) -> Obje
 
 
 async def _undo(ctx: Context, observed: Observed, start: StartJob) -> Object:
-    owner, record = observed.rollback, await _store_of_record(ctx, observed)
+    owner = observed.rollback
+    build, record = await asyncio.gather(_build(ctx, observed, start), _store_of_record(ctx, observed))
     wait = _seconds_left(ctx, owner) + signals.SIGNAL_SECONDS
-    build, deadline = await _build(ctx, observed, start), wait + finish_seconds(owner.spec, 0)
+    deadline = wait + finish_seconds(owner.spec, 0)
     return build.undo(owner, _run(observed), record, wait=wait, deadline=deadline)
 
 
@@ -233,8 +235,9 @@ async def _inputs(ctx: Context, observed: Observed, *, needs_store: bool = False
                 raise
     namespace, spec = environment.meta.namespace, environment.spec
     claims = [spec.filestore.claim_name] if spec.filestore is not None else []
-    workload = await inputs.first_template(ctx, namespace, spec)
-    store = await _store(ctx, namespace, spec.store_ref.name, needed=needs_store)
+    workload, store = await asyncio.gather(
+        inputs.first_template(ctx, namespace, spec), _store(ctx, namespace, spec.store_ref.name, needed=needs_store)
+    )
     claims += stores.claims(store) if needs_store else []
     return JobInputs(
         namespace=namespace,
