@@ -19,6 +19,8 @@ MOST = 20
 SECONDS = 30.0
 #: Seconds from a change until the owner is reconciled. A Deployment's status follows that of its pod a moment later.
 WITHIN = 0.03
+#: Seconds between two wakes of one watch, at least: a tenant may change its pods all the time.
+PAUSE = 0.1
 
 _log = structlog.get_logger()
 
@@ -55,6 +57,7 @@ class PodChanges:
         try:
             async for _ in self._kube.events(PODS, owner.namespace, labels=selector, seconds=SECONDS):
                 self._wake(owner, WITHIN)
+                await asyncio.sleep(PAUSE)
         except ApiError as error:
             _log.debug("pods not watched", owner=str(owner), error=str(error))
             await asyncio.sleep(SECONDS)

@@ -9,7 +9,7 @@ import pytest
 from ocore_kube.errors import Forbidden
 from ocore_kube.types import PODS
 from ocore_operator.jobs.observing import pod_changes
-from ocore_operator.jobs.observing.pod_changes import MOST, SECONDS, WITHIN, PodChanges
+from ocore_operator.jobs.observing.pod_changes import MOST, PAUSE, SECONDS, WITHIN, PodChanges
 from ocore_operator.kube.client import Kube
 from ocore_operator.kube.resources import Key
 
@@ -71,6 +71,27 @@ def test_each_event_wakes_the_owner() -> None:
     assert played(api, play) == [(KEY, WITHIN)]
     assert api.asked == [(PODS, "shop", "app=shop", SECONDS)]
     assert api.ended == 1
+
+
+def test_pods_that_change_all_the_time_wake_it_ten_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    api, slept, sleep = Api(), [], asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0)
+
+    async def play(changes: PodChanges, woken: list[tuple[Key, float]]) -> None:
+        changes.ensure(KEY, "app=shop")
+        await holds(lambda: api.sent)
+        with monkeypatch.context() as patched:
+            patched.setattr(pod_changes.asyncio, "sleep", noted)
+            for _ in range(3):
+                api.sent[0].put_nowait("MODIFIED")
+            while len(woken) < 3:
+                await sleep(0)
+
+    assert len(played(api, play)) == 3
+    assert slept[:2] == [PAUSE] * 2
 
 
 def test_what_ended_watches_nothing() -> None:
