@@ -13,6 +13,7 @@ import {
   marks,
   moved,
   range,
+  sized,
   stepped,
   ticks,
   type Turn,
@@ -187,10 +188,10 @@ test("a deployment's mark has its time; of those at one place the newest counts 
     labels(all, zoom, width, x).map(({ x, text }) => `${text} at ${Math.round(x)}`);
   const hours = (each: number) => (moment: number) => ((moment - at("2026-03-01T00:00:00Z")) / HOUR) * each;
   const all = deployed("01:00", "13:02", "13:30", "14:00");
-  assert.deepEqual(of(all, "day", 2400, hours(100)), ["15:00 +1 at 1396", "14:02 at 1299", "02:00 at 96"]);
-  assert.deepEqual(of(all, "day", 240, hours(10)), ["15:00 +2 at 136", "02:00 at 6"]);
-  assert.deepEqual(of(all, "week", 240, hours(1)), ["1 Mar 15:00 +3 at 10"]);
-  assert.deepEqual(of(deployed("23:59"), "day", 240, hours(10)), ["00:59 at 173"], "it stays within the axis");
+  assert.deepEqual(of(all, "day", 2400, hours(120)), ["15:00, 1 more at 1676", "14:02 at 1560", "02:00 at 116"]);
+  assert.deepEqual(of(all, "day", 240, hours(10)), ["15:00, 2 more at 135", "02:00 at 6"]);
+  assert.deepEqual(of(all, "week", 240, hours(1)), ["1 Mar 15:00, 3 more at 10"]);
+  assert.deepEqual(of(deployed("23:59"), "day", 240, hours(10)), ["00:59 at 135"], "it stays within the axis");
   const between = marks([snapshot("2026-03-01T01:00:00Z"), snapshot("2026-03-01T02:00:00Z", { image: "2" })], []);
   assert.deepEqual(of(between, "day", 2400, hours(100)), ["by 03:00 at 196"]);
 });
@@ -213,6 +214,12 @@ test("the last good state before a mark", () => {
   for (const mark of all.slice(1)) assert.equal(lastGoodBefore(all, mark.id)?.id, good.id, mark.kind);
   assert.equal(lastGoodBefore(all, good.id), undefined);
   assert.equal(lastGoodBefore(all, "unknown"), undefined);
+});
+
+test("a failed snapshot has no size on the line", () => {
+  const full = snapshot("2026-03-01T01:00:00Z", { totalSizeBytes: 5, trigger: "deployment" });
+  const failed = snapshot("2026-03-01T02:00:00Z", { status: "failed", totalSizeBytes: 0 });
+  assert.deepEqual(kinds(sized(marks([full, failed], []))), ["full"]);
 });
 
 test("a gap is more than half a distance too long, or the end of one that is overdue", () => {

@@ -3,7 +3,8 @@ import { test } from "node:test";
 import type { Compared, Extract } from "../src/api/types";
 import { phrase, typed } from "../src/views/Confirm";
 import { contents, copies } from "../src/views/Extracts";
-import { rest, stages } from "../src/views/stages";
+import { lastSwitch, namedByTime, setAside, type Switched } from "../src/views/aside";
+import { rest, stages, stepName, stepState } from "../src/views/stages";
 import { began } from "../src/views/start";
 
 test("what is typed names one environment", () => {
@@ -62,6 +63,59 @@ test("the stages of a rollback, and the rest of its time", () => {
   const startedAt = "2026-03-01T12:00:00Z";
   assert.equal(rest({ startedAt, percent: 25 }, Date.parse(startedAt) + 10_000), 30);
   assert.equal(rest({ startedAt, percent: 0 }, Date.parse(startedAt) + 10_000), null);
+});
+
+test("a step has one name in every view, and does not wait after a failure", () => {
+  const names = stages({ kind: "rollback", stage: null }).map(({ name }) => name);
+  for (const step of ["Preflight", "Quiesce", "Switch", "Resume", "HealthCheck"]) assert.ok(names.includes(stepName(step)), step);
+  assert.equal(stepName("NewerStep"), "Newer step");
+  const state = (name: string, status: "failed" | "completed" | "running", state: "pending" | "done" = "pending") =>
+    stepState({ name, state }, status);
+  assert.equal(state("Switch", "failed"), "not run");
+  assert.equal(state("Switch", "failed", "done"), "done");
+  assert.equal(state("Cleanup", "failed"), "pending", "what is left is still removed");
+  assert.equal(state("Switch", "running"), "pending");
+  assert.equal(state("Cleanup", "completed"), "pending");
+});
+
+test("work that was set aside already is not counted again", () => {
+  const at = "2026-03-01T12:00:00Z";
+  const now = Date.parse("2026-03-01T18:00:00Z");
+  const turn = (part: Partial<Switched>): Switched => ({
+    id: "1",
+    kind: "rollback",
+    switchedAt: "2026-03-01T17:35:00Z",
+    switchedBackAt: null,
+    snapshotAt: at,
+    ...part,
+  });
+  const said = (...turns: Switched[]) => setAside(at, lastSwitch(turns, at), now);
+  assert.equal(said(), "6 h of work are set aside");
+  const recent = /^The work since the rollback of 1 Mar 2026, 18:35:00 CET \(25 min\)/;
+  assert.match(said(turn({})), new RegExp(`${recent.source} is set aside$`));
+  assert.match(said(turn({}), turn({ switchedAt: "2026-03-01T17:00:00Z" })), recent, "the newest one");
+  assert.match(
+    said(turn({ snapshotAt: "2026-03-01T14:00:00Z" })),
+    / and the work from 1 Mar 2026, 13:00:00 CET to 1 Mar 2026, 15:00:00 CET are set aside$/,
+  );
+  assert.match(said(turn({ snapshotAt: null })), / and newer work in the state that it restored are set aside$/);
+  // What changed nothing that lasts, and what was before the state.
+  for (const none of [{ switchedAt: null }, { switchedBackAt: "2026-03-01T17:36:00Z" }, { switchedAt: "2026-03-01T11:00:00Z" }])
+    assert.equal(said(turn(none)), "6 h of work are set aside");
+  assert.match(said(turn({ kind: "undo", snapshotAt: null, switchedAt: "2026-03-01T17:50:00Z" }), turn({})), /^Up to 6 h of work/);
+});
+
+test("an undo window names its rollback by its times", () => {
+  const of = {
+    deploymentId: "1",
+    kind: "rollback" as const,
+    switchedAt: "2026-03-01T17:35:00Z",
+    snapshotAt: "2026-03-01T12:00:00Z",
+    until: "2026-03-02T17:35:00Z",
+    completedAt: "2026-03-01T17:36:00Z",
+  };
+  assert.equal(namedByTime(of), "The rollback of 1 Mar 2026, 18:35:00 CET to 1 Mar 2026, 13:00:00 CET");
+  assert.equal(namedByTime({ ...of, kind: "undo", snapshotAt: null }), "The undo of 1 Mar 2026, 18:35:00 CET");
 });
 
 test("an extract is named by what it has, and copied by a command where there is one", () => {

@@ -55,25 +55,39 @@ def environment_details(served: Served, entry: EnvironmentEntry, now: datetime) 
         **from_json(decompress(entry.details)),
         "policy": environments.policy(Resource(policy)) if policy is not None else None,
         "undoWindows": [
-            {
-                "deploymentId": each.id,
-                "until": each.control.kept_until,
-                "completedAt": from_json(each.encoded)["completedAt"],
-            }
+            _undo_window(served, each)
             for each in served.of(RollbackEntry, entry.id)
             if each.control.kept_until and not undo_refusal(served, each, each.control, now)
         ],
     }
 
 
+def _undo_window(served: Served, entry: RollbackEntry) -> Object:
+    known = from_json(entry.console)
+    return {
+        "deploymentId": entry.id,
+        "kind": known["kind"],
+        "switchedAt": known["switchedAt"],
+        "snapshotAt": _restored_at(served, entry),
+        "until": entry.control.kept_until,
+        "completedAt": from_json(entry.encoded)["completedAt"],
+    }
+
+
+def _restored_at(served: Served, entry: RollbackEntry) -> str | None:
+    """The state that a Rollback restores; None where its snapshot is not known, or of another environment."""
+    id_ = from_json(entry.console)["snapshotId"]
+    restored = served.find(SnapshotEntry, id_) if id_ else None
+    own = restored is not None and restored.environment_id == entry.environment_id
+    return restored.time if restored is not None and own else None
+
+
 def rollback_details(served: Served, entry: RollbackEntry, now: datetime) -> Object:
     """:class:`ocore_api.views.console.models.RollbackDetails`."""
     by, known = served.at((ROLLBACK, entry.namespace, entry.control.undone_by)), from_json(entry.console)
-    restored = served.find(SnapshotEntry, known["snapshotId"]) if known["snapshotId"] else None
-    own = restored is not None and restored.environment_id == entry.environment_id
     return {
         **known,
-        "snapshotAt": restored.time if restored is not None and own else None,
+        "snapshotAt": _restored_at(served, entry),
         "deploymentId": served.deployment_of(entry),
         "direction": "back" if _undos(served, entry) % 2 == 0 else "forward",
         **rollbacks.decided(entry.control, undo_refusal(served, entry, entry.control, now)),

@@ -1,7 +1,8 @@
 // The axis of time as a drawing: one path for each kind of marks, so that 2,000 of them cost little.
+import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { bytes, duration } from "../text";
-import { clicked, labels, ticks, type Kind, type Mark, type Range, type Zoom } from "./axis";
+import { clicked, labels, sized, ticks, type Kind, type Mark, type Range, type Zoom } from "./axis";
 
 /** Kind → its name, its shape around a point, and the line it stands on. The later ones are above the others. */
 export const KINDS: Record<Kind, { name: string; y: number; shape(x: number, y: number): string }> = {
@@ -107,24 +108,22 @@ function useWidth(of: { current: Element | null }): number {
 /** Drawn again only when the marks or the range change: not for each step of the choice. */
 function Marks({ marks, x, width, shown, zoom }: Pick<Drawn, "marks" | "shown" | "zoom"> & { x(at: number): number; width: number }) {
   return useMemo(() => {
-    const sized = marks.filter(
-      ({ kind, snapshot }) => kind !== "deployment" && snapshot && snapshot.totalSizeBytes !== null,
-    );
+    const taken = sized(marks);
     const live = ({ snapshot }: Mark) => (snapshot!.dbSizeBytes ?? 0) + (snapshot!.filestoreSizeBytes ?? 0);
-    const most = Math.max(1, ...sized.map((mark) => Math.max(live(mark), mark.snapshot!.totalSizeBytes!)));
+    const most = Math.max(1, ...taken.map((mark) => Math.max(live(mark), mark.snapshot!.totalSizeBytes!)));
     const y = (size: number) => Math.round((FLOOR - (size / most) * (FLOOR - TOP)) * 10) / 10;
-    const bars = sized.map(
+    const bars = taken.map(
       (mark) => `M${x(mark.at)} ${FLOOR}V${Math.min(FLOOR - 1, y(mark.snapshot!.totalSizeBytes!))}`,
     );
     const unknown = marks.flatMap(({ since, at }) => (since === undefined ? [] : [`M${Math.max(EDGE, x(since))} 20H${x(at)}`]));
-    const line = sized.map((mark, n) => `${n ? "L" : "M"}${x(mark.at)} ${y(live(mark))}`);
+    const line = taken.map((mark, n) => `${n ? "L" : "M"}${x(mark.at)} ${y(live(mark))}`);
     return (
       <>
         <path class="stored" d={bars.join("")} />
         <path class="live" d={line.join("")} />
         <path class="between" d={unknown.join("")} />
-        {sized.length > 0 && (
-          <text class="most" x={EDGE + 2} y={TOP - 5}>
+        {taken.length > 0 && (
+          <text class="most" x={EDGE + 2} y={TOP - 7}>
             {bytes(most)}
           </text>
         )}
@@ -146,9 +145,11 @@ function Marks({ marks, x, width, shown, zoom }: Pick<Drawn, "marks" | "shown" |
 /** A time without a good state. `now`: where it has not ended, it is overdue. */
 function Hole({ of, from, to, now }: { of: Range; from: number; to: number; now: number }) {
   if (to - from < 2) return null;
-  const words = `no good state for ${duration((of.to - of.from) / 1000)}`;
+  const overdue = of.to === now;
+  // What a rule of retention has deleted is not known to have been taken.
+  const words = `no good state ${overdue ? "for" : "kept for"} ${duration((of.to - of.from) / 1000)}`;
   return (
-    <g class={of.to === now ? "hole overdue" : "hole"}>
+    <g class={overdue ? "hole overdue" : "hole"}>
       <rect x={from} y={46} width={to - from} height={24} />
       {to - from > words.length * 6.5 && (
         <text x={(from + to) / 2} y={42} text-anchor="middle">
@@ -168,23 +169,54 @@ function Ring({ of, x, name }: { of: Mark; x: number; name: string }) {
   );
 }
 
-/** The kinds of marks that are in view, with how many of each. */
-export function Legend({ of }: { of: Mark[] }) {
+/** What is drawn, each with its name: the kinds of marks in view with how many of each, rings and boxes. */
+export function Legend({ of, holes, shown, now, chosen, before }: Pick<Drawn, "holes" | "shown" | "now" | "chosen" | "before"> & { of: Mark[] }) {
+  const seen = holes.filter(({ from, to }) => to > shown.from && from < shown.to);
   return (
     <ul class="legend">
       {(Object.keys(KINDS) as Kind[]).map((kind) => {
         const count = of.filter((mark) => mark.kind === kind).length;
         return (
           count > 0 && (
-            <li key={kind}>
-              <svg class="time-axis" width="16" height="16" aria-hidden="true">
-                <path class={`at ${kind}`} d={KINDS[kind].shape(8, 8)} />
-              </svg>
+            <Entry key={kind} drawn={<path class={`at ${kind}`} d={KINDS[kind].shape(8, 8)} />}>
               {KINDS[kind].name} <b>{count}</b>
-            </li>
+            </Entry>
           )
         );
       })}
+      {seen.some(({ to }) => to !== now) && (
+        <Entry drawn={<BoxSign name="hole" />}>No good state kept: none was taken, or a rule deleted it</Entry>
+      )}
+      {seen.some(({ to }) => to === now) && <Entry drawn={<BoxSign name="hole overdue" />}>The next good state is overdue</Entry>}
+      {chosen && <Entry drawn={<RingSign name="is-chosen" />}>Chosen</Entry>}
+      {before && before.at >= shown.from && <Entry drawn={<RingSign name="last-good" />}>Last good state before it</Entry>}
     </ul>
+  );
+}
+
+function BoxSign({ name }: { name: string }) {
+  return (
+    <g class={name}>
+      <rect x={1} y={3} width={14} height={10} />
+    </g>
+  );
+}
+
+function RingSign({ name }: { name: string }) {
+  return (
+    <g class={name}>
+      <circle cx={8} cy={8} r={6} />
+    </g>
+  );
+}
+
+function Entry({ drawn, children }: { drawn: ComponentChildren; children: ComponentChildren }) {
+  return (
+    <li>
+      <svg class="time-axis" width="16" height="16" aria-hidden="true">
+        {drawn}
+      </svg>
+      {children}
+    </li>
   );
 }

@@ -24,6 +24,7 @@ import {
 } from "../parts/show";
 import { address, go, type Tab } from "../route";
 import { bytes, count, duration, time, visible, words } from "../text";
+import { namedByTime } from "./aside";
 import { Log } from "./Log";
 import { Rollbacks } from "./Rollbacks";
 import { SettingsView } from "./Settings";
@@ -359,10 +360,10 @@ function Rules({ of }: { of: NonNullable<EnvironmentDetails["policy"]> }) {
 function UndoWindows({ of }: { of: EnvironmentDetails }) {
   return (
     <>
-      {of.undoWindows.map(({ deploymentId, until }) => (
-        <p key={deploymentId}>
-          <a href={address({ view: "rollback", environment: of.id, rollback: deploymentId })}>A rollback</a> can be
-          undone until <Time at={until} planned />
+      {of.undoWindows.map((window) => (
+        <p key={window.deploymentId}>
+          <a href={address({ view: "rollback", environment: of.id, rollback: window.deploymentId })}>{namedByTime(window)}</a>{" "}
+          can be undone until <Time at={window.until} planned />
         </p>
       ))}
     </>

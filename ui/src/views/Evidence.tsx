@@ -1,7 +1,7 @@
 // What was required, what is proven and what is missing.
 import type { Evidence as Proof } from "../api/types";
 import { Code, Facts, List, Mark, Section, Text, type Fact } from "../parts/show";
-import { words } from "../text";
+import { stepName } from "./stages";
 
 function texts(name: string, values: string[] = []): Fact | false {
   return values.length > 0 && [name, <List of={values} />];
@@ -38,8 +38,8 @@ export function Evidence({ of }: { of: Proof }) {
           texts("What proves it", of.whyGreen),
           texts("What prevents it", of.whyNotGreen),
           texts("Missing evidence", of.missingEvidence),
-          texts("Missing steps", of.missingSteps?.map(words)),
-          texts("Optional steps that failed", of.optionalFailedSteps?.map(words)),
+          texts("Missing steps", of.missingSteps?.map(stepName)),
+          texts("Optional steps that failed", of.optionalFailedSteps?.map(stepName)),
           pairs("SHA-256", of.artifactChecksums),
           pairs("Where it is", of.artifactPaths),
         ]}

@@ -28,12 +28,12 @@ import {
 } from "../parts/show";
 import { address } from "../route";
 import { useStore } from "../store";
-import { bytes, command, count, duration, relative, time, words } from "../text";
+import { bytes, command, count, duration, relative, time } from "../text";
 import { Confirm, phrase } from "./Confirm";
 import { useEnvironment } from "./Environment";
 import { Evidence } from "./Evidence";
 import { Outcome } from "./Outcome";
-import { ending, limit, named, outcome, rest, stages } from "./stages";
+import { ending, limit, named, outcome, rest, stages, stepName, stepState } from "./stages";
 import { Stands } from "./state";
 import { useStart } from "./start";
 import { turned } from "./verdict";
@@ -162,7 +162,7 @@ function Runs({ of, now }: { of: RollbackDetails; now: number }) {
       <p>
         <Progress percent={of.percent} label="Progress of the rollback" />
         {seconds !== null && `, about ${duration(Math.ceil(seconds))} more`}
-        {of.step && `. ${words(of.step)}`}
+        {of.step && `. ${stepName(of.step)}`}
         {of.bytesTotal ? `: ${bytes(of.bytesDone)} of ${bytes(of.bytesTotal)}` : ""}
         {of.stageSince && `, in this stage for ${duration((now - Date.parse(of.stageSince)) / 1000)}`}
       </p>
@@ -254,7 +254,7 @@ function Steps({ of, now }: { of: RollbackDetails; now: number }) {
       <ol class="steps">
         {of.steps.map((step) => (
           <li key={step.name} aria-current={step.state === "running" ? "step" : undefined}>
-            <Mark tone={TONES[step.state]}>{step.state}</Mark> {words(step.name)}
+            <Mark tone={TONES[step.state]}>{stepState(step, of.status)}</Mark> {stepName(step.name)}
             {step.startedAt && `, ${took(step.startedAt, step.completedAt)}, from ${time(step.startedAt)}`}
             {step.bytesDone !== null && `, ${bytes(step.bytesDone)}`}
             {step.filesDone !== null && `, ${count(step.filesDone)} files`}

@@ -1,10 +1,12 @@
 // Before a rollback: what it replaces, what that costs. Nothing starts before the environment is typed.
 import { useEffect, useState } from "preact/hooks";
 import { body } from "../api/calls";
-import type { EnvironmentDetails, EnvironmentRow, Report, Snapshot } from "../api/types";
+import { rollbacks } from "../api/lists";
+import type { EnvironmentDetails, EnvironmentRow, Report, RollbackDetails, Snapshot } from "../api/types";
 import { objectOf, useLoaded, useNow, useParts, useSettled } from "../parts/context";
 import { Check, Choice, Field } from "../parts/form";
 import {
+  Code,
   Danger,
   Facts,
   Failure,
@@ -24,6 +26,7 @@ import {
 } from "../parts/show";
 import { address } from "../route";
 import { bytes, count, duration, time, visible, words } from "../text";
+import { lastSwitch, namedByTime, setAside } from "./aside";
 import { Confirm, phrase } from "./Confirm";
 import { useEnvironment } from "./Environment";
 import { usePreview } from "./preview";
@@ -58,17 +61,25 @@ export function RollbackTo({ environment, snapshot }: { environment: string; sna
 
 function Plan({ source, snapshot }: { source: EnvironmentDetails; snapshot: Snapshot }) {
   const [chosen, setChosen] = useState(source.id);
+  const [report, setReport] = useState<Report>();
   const target = useEnvironment(chosen);
+  const whole = snapshot.status === "completed";
   return (
     <>
-      <Target source={source} target={target.data ?? source} change={setChosen} />
+      {target.data && whole && <Header source={source} target={target.data} snapshot={snapshot} report={report} />}
+      {whole && (
+        <details class="instead">
+          <summary>Roll back another environment instead …</summary>
+          <Target source={source} target={target.data ?? source} change={setChosen} />
+        </details>
+      )}
       {!target.data ? (
         <Known of={target}>{() => null}</Known>
-      ) : snapshot.status !== "completed" ? (
+      ) : !whole ? (
         <p class="note bad">Only a complete snapshot can be restored. This one is {snapshot.status}.</p>
       ) : (
         <May scope="rollback" to="roll back">
-          <Before key={target.data.id} source={source} target={target.data} snapshot={snapshot} />
+          <Before key={target.data.id} source={source} target={target.data} snapshot={snapshot} show={setReport} />
         </May>
       )}
     </>
@@ -135,7 +146,8 @@ interface Shown {
   snapshot: Snapshot;
 }
 
-function Before({ source, target, snapshot }: Shown) {
+/** `show`: takes the report for the header. */
+function Before({ source, target, snapshot, show }: Shown & { show(report: Report | undefined): void }) {
   const { api, session } = useParts();
   const [again, setAgain] = useState("");
   const start = useStart<{ createSafetySnapshot: boolean }>({
@@ -155,9 +167,12 @@ function Before({ source, target, snapshot }: Shown) {
   const { preview, problem } = usePreview(state === null || start.found ? null : { ...wanted, state }, again);
   const { data } = preview;
   const report = data?.report ?? undefined;
+  useEffect(() => {
+    show(report);
+    return () => show(undefined);
+  }, [report]);
   return (
     <>
-      <Header source={source} target={target} snapshot={snapshot} report={report} />
       <Outcome of={start} environment={target.id} />
       <Running target={target} />
       {!start.found && (
@@ -182,7 +197,14 @@ function Before({ source, target, snapshot }: Shown) {
                 )
               )}
             </div>
-            {data && <Notes tone="warn" of={data.warnings} />}
+            {report && <Verdict of={report} />}
+            {report && <OtherImage of={report} own={target.id === source.id} />}
+            {data && (
+              <Notes
+                tone="warn"
+                of={data.warnings.filter(({ reason }) => reason !== "OtherVersion" || !report || !otherImage(report))}
+              />
+            )}
             {report && <ReportView of={report} />}
             <p class="actions">
               <button type="button" disabled={!problem && (!data || data.status === "pending" || data.status === "running")} onClick={() => setAgain(String(session.now()))}>
@@ -212,10 +234,21 @@ function pointOf({ consistentAt, completedAt }: Snapshot): string | null {
   return consistentAt ?? completedAt;
 }
 
+/** The newest rollbacks and undos of an environment. Undefined before they are known. */
+function useTurns(environment: string): RollbackDetails[] | undefined {
+  return useLoaded(
+    `turns ${environment}`,
+    (api) => rollbacks(api, environment, 0),
+    (_, event) => (event.kind === "rollback" && event.environmentId === environment ? "reload" : undefined),
+  ).data?.rows;
+}
+
 /** Stays in view: what is replaced, by what, and what that costs. */
 function Header({ source, target, snapshot, report }: Shown & { report: Report | undefined }) {
   const now = useNow(true);
+  const turns = useTurns(target.id);
   const at = pointOf(snapshot);
+  const own = target.id === source.id;
   const parts = [snapshot.dbDumpPath !== null && "the database", snapshot.filestorePath !== null && "the files"];
   const both = parts.filter(Boolean).join(" and ");
   const down = report?.prediction?.downtimeSeconds;
@@ -226,13 +259,15 @@ function Header({ source, target, snapshot, report }: Shown & { report: Report |
           <Name of={target.name} />
         </strong>{" "}
         · <Type of={target.type} /> · namespace <Name of={target.namespace} /> →{" "}
-        {target.id === source.id ? "its state" : <>the state of <Name of={source.name} /></>} of{" "}
+        {own ? "its state" : <>the state of <Name of={source.name} /></>} of{" "}
         <strong>{time(at)}</strong>
         {snapshot.pinLabel && <>, “<Text of={snapshot.pinLabel} />”</>}
       </p>
       <p class="hint">
         {both && `Replaces ${both}. `}
-        {at && `${duration((now - Date.parse(at)) / 1000)} of work are set aside`}
+        {!own
+          ? "All its live data is set aside"
+          : at && (turns ? setAside(at, lastSwitch(turns, at), now) : "What is set aside is not known yet")}
         {typeof down === "number" ? `, about ${duration(down)} down` : ", downtime not known yet"}
       </p>
     </div>
@@ -274,6 +309,13 @@ function Go({ source, target, snapshot, start }: Shown & { start: Start<{ create
         )}
         <strong>{time(pointOf(snapshot))}</strong>. Only the data: the image that runs now stays.
       </p>
+      {target.undoWindows.length > 0 && (
+        <p class="note warn">
+          {target.undoWindows.map((window) => `${namedByTime(window)} can be undone now. `)}
+          While the new rollback is in effect it cannot be undone: undo the new one first, and both before{" "}
+          {time(target.undoWindows[0]!.until)}.
+        </p>
+      )}
       <p>The rollback can be undone for {UNDO_HOURS} h after its switch. Until then the data that is live now is kept.</p>
       {start.kept ? (
         <p>{safety ? "A safety snapshot of it is taken first." : "No safety snapshot of it is taken first."}</p>
@@ -301,22 +343,60 @@ function Go({ source, target, snapshot, start }: Shown & { start: Start<{ create
   );
 }
 
+/** Whether the image that would run on the restored data is another one than the snapshot's. */
+function otherImage({ version }: Report): boolean {
+  return !!version?.imageNow && !!version.imageInSnapshot && version.imageNow !== version.imageInSnapshot;
+}
+
+/** The page's API has no `restoreImage`: it names what has. */
+function OtherImage({ of, own }: { of: Report; own: boolean }) {
+  if (!otherImage(of)) return null;
+  const { imageNow, imageInSnapshot } = of.version!;
+  return (
+    <div class="note warn" role="note" aria-label="Another image">
+      <p>
+        <Mark tone="warn">Another version would run on the restored data</Mark>
+      </p>
+      <p>
+        <Code of={imageNow!} /> runs now and stays. The data is from <Code of={imageInSnapshot!} />. One version may
+        not work with the data of another.
+      </p>
+      <p>
+        Deploy the image that fits the data right after the rollback.
+        {own && (
+          <>
+            {" "}
+            Or let the rollback restore the image. The page cannot do that: start it with{" "}
+            <code>kubectl ocore rollback --restore-image Always</code>, which sets <code>spec.restoreImage</code>. The
+            documentation has it in the section <em>Image</em> of <code>docs/rollback-options.md</code>.
+          </>
+        )}
+      </p>
+    </div>
+  );
+}
+
+function Verdict({ of }: { of: Report }) {
+  return (
+    <p>
+      {of.wouldRun ? (
+        <Mark tone="good">The rollback would run</Mark>
+      ) : (
+        <Mark tone="bad">The rollback would be refused</Mark>
+      )}{" "}
+      {of.waitsFor && (
+        <>
+          It would wait for <Message of={of.waitsFor} />.
+        </>
+      )}
+    </p>
+  );
+}
+
 function ReportView({ of }: { of: Report }) {
   const { database, files, version, prediction } = of;
   return (
     <>
-      <p>
-        {of.wouldRun ? (
-          <Mark tone="good">The rollback would run</Mark>
-        ) : (
-          <Mark tone="bad">The rollback would be refused</Mark>
-        )}{" "}
-        {of.waitsFor && (
-          <>
-            It would wait for <Message of={of.waitsFor} />.
-          </>
-        )}
-      </p>
       <Notes tone="bad" of={of.refusals} />
       <Facts
         of={[

@@ -19,6 +19,7 @@ import {
   moved,
   neighbours,
   range,
+  sized,
   stepped,
   ZOOMS,
   type Mark,
@@ -190,7 +191,7 @@ function Happened({ of, happened, shown, zoom, chosen, now, live, move }: Axis) 
       >
         <Drawing {...{ marks: inView, holes, shown, zoom, now, choose, before }} chosen={mark} />
       </div>
-      <Legend of={inView} />
+      <Legend of={inView} {...{ holes, shown, now, before }} chosen={mark} />
       <div class="chosen">
         {mark ? (
           <>
@@ -227,7 +228,7 @@ function Deployments({
   const found = useMemo(() => deployments(all, shown), [all, shown.from, shown.to]);
   return (
     <>
-      <h3 id="deployments">Deployments: {found.length}</h3>
+      <h3 id="deployments">Deployments in this time: {found.length}</h3>
       <p class="hint">
         {found.length === 0 && "None is known. "}A deployment is known where two snapshots have different images, or
         where a snapshot was taken before it.
@@ -403,17 +404,16 @@ function RollBack({ to, environment, children }: { to: Mark; environment: Enviro
 
 /** What the marks in view say in all, while none is chosen. */
 function Summary({ of, marks }: { of: EnvironmentDetails; marks: Mark[] }) {
-  const taken = marks.flatMap(({ kind, snapshot }) => (snapshot && kind !== "deployment" ? [snapshot] : []));
-  const sized = taken.filter(({ totalSizeBytes }) => totalSizeBytes !== null);
+  const taken = sized(marks).map(({ snapshot }) => snapshot!);
   const live = (snapshot: Snapshot) => bytes((snapshot.dbSizeBytes ?? 0) + (snapshot.filestoreSizeBytes ?? 0));
   return (
     <p class="hint">
       {marks.length === 0
         ? "Nothing happened in this time. "
         : "Choose a mark: click it, touch it, or use the arrow keys. Where several are at one place, click again. "}
-      {sized.length > 0 &&
-        `The line is the live size: ${live(sized[0]!)} at the first snapshot, ${live(sized.at(-1)!)} at the last one. ` +
-          `Bars are what snapshots take in the store: ${bytes(sized.reduce((sum, one) => sum + one.totalSizeBytes!, 0))} in all. `}
+      {taken.length > 0 &&
+        `The line is the live size: ${live(taken[0]!)} at the first snapshot, ${live(taken.at(-1)!)} at the last one. ` +
+          `Bars are what snapshots take in the store: ${bytes(taken.reduce((sum, one) => sum + one.totalSizeBytes!, 0))} in all. `}
       As tables: <a href={address({ view: "snapshots", environment: of.id })}>snapshots</a>,{" "}
       <a href={address({ view: "rollbacks", environment: of.id })}>rollbacks</a>.
     </p>

@@ -148,7 +148,7 @@ export interface Label {
 /** Pixels that a character of a label takes. */
 const CHARACTER = 7.5;
 /** What a label may end with where there is no room for those before it. */
-const MORE = " +99";
+const MORE = ", 99 more";
 
 /**
  * The times of deployments, for their marks on the axis; "by" where it is only known when the deployment was there. Of
@@ -166,7 +166,7 @@ export function labels(marks: Mark[], zoom: Zoom, width: number, x: (at: number)
     if (last && left + wide > last.left) last.more += 1;
     else found.push({ mark, left, more: 0, label: { x: left, text } });
   }
-  return found.map(({ label, more }) => (more ? { ...label, text: `${label.text} +${more}` } : label));
+  return found.map(({ label, more }) => (more ? { ...label, text: `${label.text}, ${more} more` } : label));
 }
 
 /** Deployments of a range, the newest first, each with the last good state before it. */
@@ -189,6 +189,13 @@ export function lastGoodBefore(marks: Mark[], id: string): Mark | undefined {
 /** Whether a mark is a good state to roll back to: a complete snapshot that is not damaged, and no safety snapshot. */
 export function isState({ kind }: Mark): boolean {
   return kind === "full" || kind === "differential";
+}
+
+/** The snapshots whose sizes are drawn: what a failed one has measured is no size of the data. */
+export function sized(marks: Mark[]): Mark[] {
+  return marks.filter(
+    ({ kind, snapshot }) => kind !== "deployment" && snapshot?.status === "completed" && snapshot.totalSizeBytes !== null,
+  );
 }
 
 /**

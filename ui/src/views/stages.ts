@@ -1,7 +1,7 @@
 // Where a rollback is, in few words.
 import type { RollbackDetails } from "../api/types";
 import type { Tone } from "../parts/show";
-import { code, duration, time, visible } from "../text";
+import { code, duration, time, visible, words } from "../text";
 
 export interface Stage {
   name: string;
@@ -19,6 +19,34 @@ const STAGES: Record<string, string[]> = {
   Start: ["Resume"],
   "Wait until ready": ["HealthCheck", "Finish"],
 };
+/** Steps of the operator → their names. A step that is a whole stage has the name of the stage. */
+const STEPS: Record<string, string> = {
+  Preflight: "Check it can run",
+  SafetySnapshot: "Take the safety snapshot",
+  RestoreDatabase: "Restore the database",
+  RestoreFilestore: "Restore the files",
+  Check: "Check the copy",
+  Neutralize: "Neutralise the copy",
+  Quiesce: "Stop",
+  RestoreImage: "Restore the image",
+  Resume: "Start",
+  HealthCheck: "Wait until ready",
+  Cleanup: "Clean up",
+};
+
+/** A step as people read it: the same name in every view. */
+export function stepName(step: string): string {
+  return STEPS[step] ?? words(step);
+}
+
+/** How far a step is. Of a rollback that failed, only the cleanup can still run. */
+export function stepState(
+  { name, state }: Pick<RollbackDetails["steps"][number], "name" | "state">,
+  status: RollbackDetails["status"],
+): string {
+  return status === "failed" && state === "pending" && name !== "Cleanup" ? "not run" : state;
+}
+
 const DOWN = ["Stop", "Switch", "Start", "Wait until ready"];
 /** What replaces the stages that are left when it fails. */
 const BACK: Record<string, string> = {

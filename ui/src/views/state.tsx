@@ -4,6 +4,7 @@ import { useNow } from "../parts/context";
 import { Mark, Progress, Time, type Tone } from "../parts/show";
 import { address } from "../route";
 import { rough, words } from "../text";
+import { stepName } from "./stages";
 import type { Verdict } from "./verdict";
 
 export type State = EnvironmentRow["state"];
@@ -76,7 +77,7 @@ export function Running({ row }: { row: EnvironmentRow }) {
           since <Time at={operation.since} />
         </>
       )}
-      . {operation.step && words(operation.step)}{" "}
+      . {operation.step && stepName(operation.step)}{" "}
       <Progress percent={operation.percent} label={`${what} of ${row.name}`} />
     </p>
   );

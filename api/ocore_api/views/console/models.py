@@ -282,6 +282,12 @@ class UndoWindow(Answer):
     """A rollback that can be undone."""
 
     deployment_id: str = identity("Rollback status.id", "Id of the rollback.")
+    kind: Literal["rollback", "undo"] = source("Rollback spec.undo", "What it is.")
+    switched_at: str | None = moment("Rollback status.switchedAt", "When it switched. Null: not recorded.")
+    snapshot_at: str | None = moment(
+        "Snapshot status.consistentAt, else its end",
+        "The state that it restored. Null for an undo, and where the snapshot is deleted or of another environment.",
+    )
     until: str = moment("Rollback status.undoUntil", "Until when.")
     completed_at: str | None = moment("Rollback status.completedAt", "When it ended. Null before that.")
 

@@ -93,6 +93,13 @@ def test_the_environment_that_is_replaced_is_found_among_many(
         world.environment(PROJECT, f"copy-{number:03}")
     page = come(site, visit, f"/ui/environments/{SHOP}/snapshots/{SNAPSHOT}/rollback").page
     target = page.get_by_label("Environment that is replaced")
+    header = page.get_by_role("region", name="What is replaced")
+    expect(header).to_contain_text("its state of")
+    # Not a field that someone in a hurry changes: it is folded, below what is replaced.
+    expect(target).to_be_hidden()
+    instead = page.get_by_text("Roll back another environment instead …")
+    assert instead.bounding_box()["y"] > header.bounding_box()["y"]  # type: ignore[index]
+    instead.click()
     expect(page.get_by_text("100 of 121 environments are in the list.")).to_be_visible()
     expect(target).to_have_value(SHOP)
     find = page.get_by_label(re.compile("^Find the environment"))
@@ -104,6 +111,7 @@ def test_the_environment_that_is_replaced_is_found_among_many(
     expect(page.get_by_text("100 of 121 environments are in the list.")).to_be_visible()
     expect(target).to_have_value(id_of(PROJECT, "copy-119"))
     expect(page.get_by_role("heading", name="Replace copy-119")).to_be_visible()
+    expect(header).to_contain_text(re.compile("copy-119.* the state of shop of .*All its live data is set aside"))
     previews = [r["spec"]["targetEnvironmentRef"]["name"] for r in world.rollbacks()]
     assert previews == ["shop", "copy-119"]
 

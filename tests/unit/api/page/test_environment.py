@@ -103,6 +103,9 @@ def test_row_145_the_last_good_state_before_a_deployment_is_found_on_the_axis(
     expect(axis(page)).to_have_attribute("aria-valuetext", re.compile("^Deployment, image shop:1 → shop:2, "))
     expect(chosen.get_by_text("“before 2”").first).to_be_visible()
     place = page.url
+    legend = page.get_by_role("region", name="Time").locator(".legend")
+    expect(legend).to_contain_text("Chosen")
+    expect(legend).to_contain_text("Last good state before it")
     # What is beside it is a list with times: one place on the axis has several marks.
     near = chosen.get_by_role("listitem").get_by_role("button")
     expect(near).to_have_count(5)
@@ -120,7 +123,7 @@ def test_row_145_the_last_good_state_before_a_deployment_is_found_on_the_axis(
     press(page, "PageDown")
     expect(axis(page)).to_have_attribute("aria-valuetext", re.compile("^Deployment"))
     # The same by the mouse and by touch, at its place.
-    ring, drawing = page.locator(".is-chosen circle"), page.locator(".axis > svg")
+    ring, drawing = page.locator(".axis .is-chosen circle"), page.locator(".axis > svg")
     box = ring.bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -156,7 +159,7 @@ def test_row_145_a_deployment_has_its_time_and_leads_to_the_state_before_it(
     history.image = "registry.example.org/shop:2"
     history.snapshot("newest", now - timedelta(hours=3))
     page = come(site(), visit, SHOP).page
-    table = page.get_by_role("table", name="Deployments: 1")
+    table = page.get_by_role("table", name="Deployments in this time: 1")
     row = table.get_by_role("row").filter(has_text="shop:1 → shop:2")
     deployed = page.evaluate(CLOCK, (now - timedelta(hours=3)).isoformat())
     expect(page.locator(".axis .when")).to_have_text(deployed)

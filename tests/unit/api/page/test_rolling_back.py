@@ -376,6 +376,54 @@ def test_what_is_typed_outlives_a_token_and_waits_for_what_runs(come: Come, serv
     assert dry(world).count(False) == 1
 
 
+def test_another_version_on_the_restored_data_is_a_warning_below_the_verdict(come: Come, world: Operated) -> None:
+    world.report = {"version": {"imageNow": "registry/shop:18.0.6", "imageInSnapshot": "registry/shop:18.0.5"}}
+    page = come().page
+    warning = page.get_by_role("note", name="Another image")
+    expect(warning).to_contain_text("Another version would run on the restored data")
+    expect(warning).to_contain_text(re.compile(r"shop:18\.0\.6 runs now and stays\..* from registry/shop:18\.0\.5\."))
+    expect(warning).to_contain_text("kubectl ocore rollback --restore-image Always")
+    verdict, facts = page.get_by_text("The rollback would run"), page.get_by_text("How that is known")
+    top = [found.bounding_box()["y"] for found in (verdict, warning, facts)]  # type: ignore[index]
+    assert top == sorted(top)
+    colour = "e => getComputedStyle(e).getPropertyValue('--tone')"
+    assert warning.evaluate(colour) != verdict.evaluate(colour)
+
+
+@pytest.mark.parametrize("now", ["", "registry/shop:18.0.5"])
+def test_no_warning_of_an_image_that_is_the_same_or_not_known(now: str, come: Come, world: Operated) -> None:
+    world.report = {"version": {"imageNow": now, "imageInSnapshot": "registry/shop:18.0.5"}}
+    page = come().page
+    expect(page.get_by_text("How that is known")).to_be_visible()
+    expect(page.get_by_role("note", name="Another image")).to_have_count(0)
+
+
+def test_an_earlier_rollback_counts_in_what_is_set_aside_and_loses_its_undo(
+    visit: Callable[..., Visitor], served: Serving, world: Operated
+) -> None:
+    now = datetime.now(UTC)
+    history = History(world, "shop")
+    old = history.snapshot("old", now - timedelta(hours=6))
+    history.rollback("before", now - timedelta(minutes=25), "old")
+    obj = world.find("Rollback", "before")
+    del obj["status"]["undoneBy"]
+    obj["status"]["undoUntil"] = (now + timedelta(hours=20)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    world.server.put(obj)
+    person = visit(served)
+    page = person.open(f"/ui/environments/{SHOP}/snapshots/{old}/rollback")
+    person.paste(bearer(served))
+    header = page.get_by_role("region", name="What is replaced")
+    expect(header).to_contain_text(
+        re.compile(r"The work since the rollback of .* \(24 min .*\) is set aside, about 8 s down")
+    )
+    zone = page.get_by_role("region", name="Replace shop")
+    expect(zone).to_contain_text(
+        re.compile("The rollback of .* to .* can be undone now. While the new rollback is in effect it cannot")
+    )
+    page.evaluate(GO, f"/ui/environments/{SHOP}")
+    expect(page.get_by_text(re.compile("^The rollback of .* to .* can be undone until"))).to_be_visible()
+
+
 def test_a_preview_ends_with_its_view(come: Come, served: Serving, world: Operated) -> None:
     served.call(world.hold, "Preview")
     page = come().page

@@ -248,6 +248,7 @@ def test_a_customer_sees_one_environment(come: Callable[[str, str], Visitor]) ->
     page.get_by_role("link", name="Snapshots", exact=True).click()
     page.get_by_role("table", name="Snapshots, newest first").get_by_role("link").first.click()
     page.get_by_role("link", name=re.compile("^Roll back to ")).click()
+    page.get_by_text("Roll back another environment instead …").click()
     expect(page.get_by_label("Environment that is replaced").get_by_role("option")).to_have_count(1)
 
 

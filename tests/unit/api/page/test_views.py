@@ -25,7 +25,7 @@ VIEWS = {
     "settings": (f"{ENVIRONMENT}/settings", "without a rule"),
     "log": (f"{ENVIRONMENT}/log", "Rollback, by"),
     "snapshot": (SNAPSHOT, "Restore it as a test"),
-    "rollback-to": (f"{SNAPSHOT}/rollback", "Environment that is replaced"),
+    "rollback-to": (f"{SNAPSHOT}/rollback", "Roll back another environment instead"),
     "rollback": (f"{ENVIRONMENT}/rollbacks/7d0a3f52-1c44-4a5e-8a53-2f7b9e6c4d20", "Steps"),
     "unknown": ("/ui/<script>hacked=1</script>", "This address has no view"),
 }

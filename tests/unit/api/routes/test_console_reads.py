@@ -182,7 +182,10 @@ def test_an_environment_with_all_that_is_known(project: httpx.Client) -> None:
     assert found["stores"] == [{"role": "store", "name": "store"}]
     assert (found["policy"]["keepDaily"], found["policy"]["retentionDays"]) == (1, None)
     assert found["policy"]["timeZone"] == "Europe/Berlin"
-    assert [w["deploymentId"] for w in found["undoWindows"]] == [o.uid_of("Rollback/apps/r9")]
+    (window,) = found["undoWindows"]
+    shown = get(project, f"/rollbacks/{o.uid_of('Rollback/apps/r9')}?environmentId={o.ENVIRONMENT}")
+    assert (window["deploymentId"], window["kind"]) == (shown["id"], "rollback")
+    assert (window["switchedAt"], window["snapshotAt"]) == (shown["switchedAt"], shown["snapshotAt"])
 
 
 def test_snapshots_are_filtered_by_time_trigger_and_status(project: httpx.Client) -> None:
