@@ -99,7 +99,7 @@ test("the outcome of a rollback is one sentence", () => {
 });
 
 test("a rollback that worked is green only where all that was required is proven", () => {
-  const of = (part: object) => ending({ status: "completed", recoveryEvidence: null, ...part } as RollbackDetails);
+  const of = (part: object) => ending({ status: "completed", undoneById: null, recoveryEvidence: null, ...part } as RollbackDetails);
   const evidence = (canWriteCleanSuccess: boolean, whyNotGreen: string[]) => ({
     recoveryEvidence: { canWriteCleanSuccess, whyNotGreen },
   });
@@ -116,7 +116,7 @@ test("an operation and a snapshot have one verdict, in every view", () => {
   const of = (part: object) => turned({ ...base, ...part } as never);
   assert.deepEqual(of({}), { tone: "good", words: "completed, all proven" });
   assert.deepEqual(of({ recoveryEvidence: null }), { tone: "warn", words: "completed, not all proven" });
-  assert.equal(of({ undoneById: "u" }).words, "completed, all proven, undone");
+  assert.deepEqual(of({ undoneById: "u", recoveryEvidence: null }), { tone: "quiet", words: "completed, then undone" });
   assert.deepEqual(of({ switchedBackAt: "x" }), { tone: "warn", words: "completed, then switched back" });
   assert.deepEqual(of({ status: "failed" }), { tone: "bad", words: "failed" });
   assert.deepEqual(of({ status: "running", percent: 40 }), { tone: "active", words: "running 40 %" });

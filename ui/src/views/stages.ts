@@ -106,8 +106,10 @@ export function outcome(of: RollbackDetails): string {
 }
 
 /** The tone of what has ended. Good only where the evidence says so: `rest` has what is not proven otherwise. */
-export function ending(of: Pick<RollbackDetails, "status" | "recoveryEvidence">): { tone: Tone; rest: string[] } {
+export function ending(of: Pick<RollbackDetails, "status" | "recoveryEvidence" | "undoneById">): { tone: Tone; rest: string[] } {
   if (of.status === "failed") return { tone: "bad", rest: [] };
+  // Its evidence is that of before: what it has proven does not hold any more.
+  if (of.undoneById !== null) return { tone: "quiet", rest: [] };
   const { recoveryEvidence: evidence } = of;
   if (evidence?.canWriteCleanSuccess) return { tone: "good", rest: [] };
   return { tone: "warn", rest: evidence?.whyNotGreen ?? ["The evidence is not known."] };

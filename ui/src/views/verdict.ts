@@ -25,10 +25,10 @@ export type Judged = Pick<
 /** How a rollback or an undo stands. */
 export function turned(of: Judged): Verdict {
   if (of.status !== "completed") return standing(of.status, of.percent);
-  if (of.switchedBackAt !== null) return { tone: "warn", words: "completed, then switched back" };
   const { tone } = ending(of);
-  const undone = of.undoneById === null ? "" : ", undone";
-  return { tone, words: `completed, ${tone === "good" ? "all" : "not all"} proven${undone}` };
+  if (of.undoneById !== null) return { tone, words: "completed, then undone" };
+  if (of.switchedBackAt !== null) return { tone: "warn", words: "completed, then switched back" };
+  return { tone, words: `completed, ${tone === "good" ? "all" : "not all"} proven` };
 }
 
 /** How far a snapshot is proven. */

@@ -70,6 +70,8 @@ def additions(obj: Resource, progress: Object) -> Object:
     that depend on the time or on other Rollbacks. `progress`: the data of its event."""
     spec, status, target = obj.spec, obj.status, obj.spec.get("targetEnvironmentRef") or {}
     stalled = obj.conditions.get(c.STALLED, {})
+    # One that was undone is Stalled for kstatus: the environment is not what it asks for.
+    waits = stalled.get("status") == "True" and not status.get("undoneBy")
     stopped, ready = status.get("quiescedAt") or None, status.get("readyAt") or None
     return {
         "name": obj.meta["name"],
@@ -78,7 +80,7 @@ def additions(obj: Resource, progress: Object) -> Object:
         "snapshotName": status.get("snapshotName") or (spec.get("snapshotRef") or {}).get("name") or None,
         **{name: status.get(name) or None for name in _AS_IN_STATUS},
         **{name: progress[name] for name in ("step", "percent", "bytesDone", "bytesTotal", "message")},
-        "stalledReason": stalled.get("reason") or None if stalled.get("status") == "True" else None,
+        "stalledReason": stalled.get("reason") or None if waits else None,
         "steps": [_step(each) for each in status.get("steps") or ()],
         "position": {"Old": "old", "New": "new"}.get(str(status.get("position"))),
         "downtime": {

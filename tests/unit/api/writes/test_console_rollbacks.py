@@ -250,6 +250,14 @@ def test_what_cannot_be_undone_is_refused_with_the_reason(site: Site, status: An
     assert made(site) == []
 
 
+def test_a_rollback_that_was_undone_needs_no_person(site: Site) -> None:
+    conditions = [condition("Complete"), condition("Stalled")]
+    back(site, conditions=conditions)
+    assert details(site)["stalledReason"] == "Succeeded"
+    back(site, conditions=conditions, undoneBy="other")
+    assert details(site)["stalledReason"] is None
+
+
 def test_a_later_rollback_is_undone_first(site: Site) -> None:
     back(site)
     site.served.call(
