@@ -13,6 +13,8 @@ install_deps() {
     command -v $tool >/dev/null || die "$tool is missing (CLUSTER=kind)"
   done
   have_docker || die "the Docker engine does not answer (CLUSTER=kind)"
+  docker buildx version >/dev/null 2>&1 ||
+    die "Docker has no Buildx, which the Containerfiles need: install its plugin (docker-buildx), or set CLUSTER=local"
 }
 
 cluster_build() { install_deps; }

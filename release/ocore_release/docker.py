@@ -25,6 +25,8 @@ def chosen() -> bool:
 
 def built(repository: Path, cache: Path, platform: str, names: Iterable[str], pgdg: str) -> dict[str, str]:
     """Builds images for a platform; name with tag → the digest of its manifest in the cache."""
+    if subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False).returncode != 0:
+        raise ReleaseError("Docker has no Buildx, which the Containerfiles need: install its plugin (docker-buildx)")
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "image.tar"

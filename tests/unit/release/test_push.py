@@ -401,7 +401,7 @@ def test_docker_builds_the_images_where_buildah_is_missing(
     names = ("operator:dev", "api:dev", "mover:15", "mover:18")
     found = docker.built(REPOSITORY, tmp_path / "cache", "linux/amd64", names, "https://pgdg.example.org")
     assert found == dict.fromkeys(names, expected)
-    builds = [shlex.split(line) for line in (tmp_path / "called").read_text().splitlines() if line.startswith("build")]
+    builds = [shlex.split(line) for line in (tmp_path / "called").read_text().splitlines() if line.startswith("build ")]
     assert all(b[1:5] == ["--platform", "linux/amd64", "--provenance=false", "--sbom=false"] for b in builds)
     assert [b[b.index("--file") + 1] for b in builds[:2]] == [
         "images/operator/Containerfile",
@@ -414,6 +414,15 @@ def test_docker_builds_the_images_where_buildah_is_missing(
     root = images.image(tmp_path / "cache", expected, layout, {}, "linux/amd64")
     layout.write(tmp_path / "out.tar", root, tag="1", name="a", epoch=0)
     assert root["platform"] == {"os": "linux", "architecture": "amd64"}
+
+
+def test_docker_without_buildx_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it says itself: unknown flag: --build-context."""
+    (tmp_path / "docker").write_text('#!/bin/sh\n[ "$1" != buildx ]\n')
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    with pytest.raises(source.ReleaseError, match="Docker has no Buildx"):
+        docker.built(REPOSITORY, tmp_path / "cache", "linux/amd64", ("operator:dev",), "")
 
 
 def test_an_older_docker_is_named(tmp_path: Path) -> None:
