@@ -1,8 +1,10 @@
 """Completion of ``kubectl ocore`` by kubectl's own completion: it runs the program ``kubectl_complete-ocore`` with the
 words so far."""
 
+import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import pairwise
@@ -34,6 +36,8 @@ OF_KINDS: dict[str, tuple[Kind, ...]] = {
 OPTIONS = {"--into": ENVIRONMENT, "--source-store": SNAPSHOT_STORE}
 #: Seconds after which a person has typed the name.
 SECONDS = 2.0
+#: Seconds more for what no signal ends: the resolver of the C library, which waits for a server of names.
+MORE = 0.3
 #: kubectl's sign that no names of files are proposed.
 NO_FILES = ":4"
 
@@ -109,15 +113,25 @@ def _late(*_: object) -> None:
     raise CliError("the names took too long")
 
 
+def _give_up() -> None:
+    """Ends the program from another thread: Python handles a signal only between its own instructions."""
+    os.write(sys.stdout.fileno(), f"{NO_FILES}\n".encode())
+    os._exit(0)
+
+
 def main() -> None:
     """The console script."""
     # Whatever takes the time: a credential plugin is ended with it.
     signal.signal(signal.SIGALRM, _late)
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    stuck = threading.Timer(SECONDS + MORE, _give_up)
+    stuck.daemon = True
+    stuck.start()
     lines: list[str] = []
     with suppress(CliError):
         lines = proposals(sys.argv[1:])
     signal.setitimer(signal.ITIMER_REAL, 0)
+    stuck.cancel()
     for line in lines:
         value, _, text = line.partition("\t")
         print(f"{escaped(value)}\t{escaped(text)}" if text else escaped(value))

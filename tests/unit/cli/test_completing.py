@@ -94,6 +94,29 @@ def test_without_an_api_server_nothing_is_proposed(monkeypatch: pytest.MonkeyPat
     assert proposals(["rollback", ""]) == []
 
 
+def test_a_server_of_names_that_never_answers_ends_with_the_deadline(tmp_path: Path) -> None:
+    """The resolver of the C library goes on after a signal: for a minute, here."""
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:30 attempts:2\n")
+    config = {
+        "current-context": "x",
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "clusters": [{"name": "x", "cluster": {"server": "https://api.cluster.example:6443"}}],
+        "users": [{"name": "x", "user": {}}],
+    }
+    (tmp_path / "config").write_text(json.dumps(config))
+    code = (
+        "import socket; silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); silent.bind(('127.0.0.1', 53))\n"
+        "from ocore_cli import completing; completing.main()"
+    )
+    script = 'ip link set lo up && mount --bind "$0/resolv.conf" /etc/resolv.conf && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-c", script, str(tmp_path),
+         sys.executable, "-c", code, "rollback", "--kubeconfig", f"{tmp_path}/config", ""],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.splitlines()) == (0, [":4"]), done.stderr
+
+
 @pytest.mark.parametrize("silent", ["server", "plugin"])
 def test_what_never_answers_ends_with_the_only_deadline(silent: str, tmp_path: Path) -> None:
     """However many kinds are asked for. The plugin must not ask a person, although one is at the terminal. It ends
