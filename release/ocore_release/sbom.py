@@ -15,6 +15,7 @@ from .source import ReleaseError
 
 DEBIAN = "var/lib/dpkg/status"
 RELEASE = "usr/lib/os-release"
+COPYRIGHT = re.compile(r"usr/share/doc/[^/]+/copyright")
 PYTHON = re.compile(r"[^ ]+\.dist-info/METADATA")
 #: Written by ui/build.mjs: what the page of the image api is bundled from.
 PAGE = re.compile(r"[^ ]*/licenses\.txt")
@@ -54,17 +55,17 @@ def _files(archive: Path, digest: str, platform: str) -> Iterator[tuple[str, byt
             with tarfile.open(fileobj=blob(layer["digest"]), mode="r|gz") as files:
                 for member in files:
                     path = member.name.removeprefix("./")
-                    if member.isfile() and (
-                        path in (DEBIAN, RELEASE) or PYTHON.fullmatch(path) or PAGE.fullmatch(path)
-                    ):
+                    listed = path in (DEBIAN, RELEASE) or any(p.fullmatch(path) for p in (PYTHON, PAGE, COPYRIGHT))
+                    if member.isfile() and listed:
                         yield path, files.extractfile(member).read()  # type: ignore[union-attr]
 
 
-def _component(kind: str, name: str, version: str, licence: str = "", more: str = "") -> Json:
+def _component(kind: str, name: str, version: str, *licences: str, more: str = "") -> Json:
     purl = f"pkg:{kind}/{quote(name, safe='/')}@{quote(version, safe='')}{more}"
     # An expression of SPDX, or a name that someone chose.
-    licences = {"licenses": [{"license": {"name": licence}}]} if licence else {}
-    return {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl, **licences}
+    named = [{"license": {"name": each}} for each in licences if each]
+    found = {"licenses": named} if named else {}
+    return {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl, **found}
 
 
 def _debian(files: dict[str, bytes]) -> Iterator[Json]:
@@ -75,7 +76,19 @@ def _debian(files: dict[str, bytes]) -> Iterator[Json]:
         if str(fields["Status"]).endswith(" installed"):
             source = str(fields["Source"] or "").partition(" ")[0]
             more = f"?arch={fields['Architecture']}{suffix}" + (f"&upstream={quote(source, safe='')}" if source else "")
-            yield _component("deb/debian", str(fields["Package"]), str(fields["Version"]), more=more)
+            package = str(fields["Package"])
+            licences = _licences(files.get(f"usr/share/doc/{package}/copyright", b""))
+            yield _component("deb/debian", package, str(fields["Version"]), *licences, more=more)
+
+
+def _licences(text: bytes) -> list[str]:
+    """The short names of a machine-readable copyright file of Debian (copyright-format 1.0). None of a free text: what
+    is in it is not guessed."""
+    if not text.startswith(b"Format:"):
+        return []
+    stanzas = [BytesHeaderParser().parsebytes(each.strip()) for each in re.split(rb"\n[ \t]*\n", text)]
+    names = {str(fields["License"]).partition("\n")[0].strip() for fields in stanzas if fields["License"]}
+    return sorted(names - {""})
 
 
 def _python(files: dict[str, bytes]) -> Iterator[Json]:

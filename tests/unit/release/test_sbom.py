@@ -28,7 +28,24 @@ METADATA = (
     "Metadata-Version: 2.4\nName: Typing_Extensions\nVersion: 4.15.0\nLicense-Expression: PSF-2.0\n\nVersion: 1\n"
 )
 PAGE = "The page contains these packages.\n\nd3-array 3.2.5 (ISC)\n\nCopyright\n\n@preact/signals 2.0.0 (MIT)\n\nText\n"
+COPYRIGHT = """Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+
+Files: *
+Copyright: Ulrich Müller
+License: LGPL-2.1+ or BSD-3-clause
+
+Files: debian/*
+Copyright: no one
+License: GPL-2+
+ The text of the licence.
+ .
+ License: none of this
+
+License: LGPL-2.1+ or BSD-3-clause
+ The text.
+"""
 BASE = {"./var/lib/dpkg/status": STATUS, "./usr/lib/os-release": 'NAME="Debian"\nVERSION_ID="13"\n'}
+DOCS = {"usr/share/doc/libc6/copyright": COPYRIGHT, "./usr/share/doc/libpq5/copyright": "License: whatever\nit is.\n"}
 PACKAGES = {"opt/ocore/lib/typing_extensions-4.15.0.dist-info/METADATA": METADATA, "opt/ocore/ui/licenses.txt": PAGE}
 
 
@@ -63,7 +80,7 @@ def test_each_package_of_an_image_is_listed_once(tmp_path: Path, platforms: tupl
         )
     }
     for name in ("a.json", "b.json"):
-        made = archive(tmp_path, BASE, later, PACKAGES, platforms=platforms)
+        made = archive(tmp_path, BASE | DOCS, later, PACKAGES, platforms=platforms)
         sbom.write(made, tmp_path / name, "2023-11-14T22:13:20Z", "linux/amd64")
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
     found = json.loads((tmp_path / "a.json").read_text())
@@ -76,6 +93,12 @@ def test_each_package_of_an_image_is_listed_once(tmp_path: Path, platforms: tupl
         "pkg:npm/d3-array@3.2.5",
         "pkg:pypi/typing-extensions@4.15.0",
     ]
+    # Those of Debian's format; a text in free form names none.
+    assert [each["license"]["name"] for each in found["components"][0]["licenses"]] == [
+        "GPL-2+",
+        "LGPL-2.1+ or BSD-3-clause",
+    ]
+    assert "licenses" not in found["components"][1]
     assert found["components"][-1]["licenses"] == [{"license": {"name": "PSF-2.0"}}]
 
 
