@@ -121,7 +121,7 @@ test("an operation and a snapshot have one verdict, in every view", () => {
   assert.deepEqual(of({ status: "failed" }), { tone: "bad", words: "failed" });
   assert.deepEqual(of({ status: "running", percent: 40 }), { tone: "active", words: "running 40 %" });
   const safety = { status: "completed", isSafety: true, verified: null, restoreTest: null } as Snapshot;
-  assert.deepEqual(taken(safety), { tone: "quiet", words: "safety snapshot, complete" });
+  assert.deepEqual(taken(safety), { tone: "quiet", sign: "safety", words: "safety snapshot, complete" });
   assert.equal(taken({ ...safety, restoreTest: { result: "failed" } } as Snapshot).tone, "bad");
   const lacking = { status: "completed", isIncomplete: true, restoreTest: { result: "succeeded" } } as Snapshot;
   assert.deepEqual(taken(lacking), { tone: "warn", words: "completed, may lack data" });

@@ -152,9 +152,12 @@ export function Section({ id, title, children }: { id: string; title: string; ch
 /** `active`: it runs. */
 export type Tone = "good" | "warn" | "bad" | "quiet" | "active";
 
+/** A sign in place of the one of the tone: one sign has one meaning. */
+export type Sign = "paused" | "safety" | "none";
+
 /** A word with a colour. The word says it all: the colour only repeats it. */
-export function Mark({ tone, children }: { tone: Tone; children: ComponentChildren }) {
-  return <span class={`mark ${tone}`}>{children}</span>;
+export function Mark({ tone, sign, children }: { tone: Tone; sign?: Sign | undefined; children: ComponentChildren }) {
+  return <span class={sign ? `mark ${tone} sign-${sign}` : `mark ${tone}`}>{children}</span>;
 }
 
 /** What should be known, one paragraph each. */

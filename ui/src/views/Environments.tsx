@@ -143,9 +143,13 @@ function Strip({ of, chosen }: { of: Summary; chosen: State | "running" | "" }) 
   const states = Object.entries(STATES) as [State, (typeof STATES)[State]][];
   const parts: { state: State | "running" | ""; text: ComponentChildren; count: number }[] = [
     { state: "", text: "all", count: states.reduce((sum, [state]) => sum + of[state], 0) },
-    ...states.map(([state, { word, tone }]) => ({
+    ...states.map(([state, { word, tone, sign }]) => ({
       state,
-      text: <Mark tone={tone}>{word.toLowerCase()}</Mark>,
+      text: (
+        <Mark tone={tone} sign={sign}>
+          {word.toLowerCase()}
+        </Mark>
+      ),
       count: of[state],
     })),
     { state: "running", text: "running", count: of.running },
@@ -245,7 +249,8 @@ function columns(open: string | undefined): Column<EnvironmentRow>[] {
 
 /** The age of the last good state, against the schedule. */
 function Age({ of }: { of: EnvironmentRow }) {
-  const { lastGood, expectedEverySeconds: every } = of;
+  const { lastGood, expectedEverySeconds: every, state } = of;
+  const none = state === "suspended" ? "schedule suspended" : "no schedule";
   const late = useLateness(of);
   return (
     <>
@@ -253,7 +258,7 @@ function Age({ of }: { of: EnvironmentRow }) {
         <Time at={lastGood?.time} none="none" brief plain />
         {late && `, ${late}`}
       </span>{" "}
-      <span class="hint">{every === null ? "no schedule" : `every ${duration(every)}`}</span>
+      <span class="hint">{every === null ? none : `every ${duration(every)}`}</span>
     </>
   );
 }

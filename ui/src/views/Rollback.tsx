@@ -29,6 +29,7 @@ import {
 import { address } from "../route";
 import { useStore } from "../store";
 import { bytes, command, count, duration, relative, time } from "../text";
+import { UNDO_HOURS } from "./aside";
 import { Confirm, phrase } from "./Confirm";
 import { useEnvironment } from "./Environment";
 import { Evidence } from "./Evidence";
@@ -390,6 +391,13 @@ function Undo({ of, target, now }: Shown & { now: number }) {
           Possible until {time(until)}, {relative(until, now)}.
         </p>
       )}
+      {of.switchedAt && (
+        <p>
+          An undo sets aside the work since the switch of {time(of.switchedAt)} (
+          {duration((now - Date.parse(of.switchedAt)) / 1000)}). It is kept for {UNDO_HOURS} h after the undo. Until then
+          the undo can be undone.
+        </p>
+      )}
       {isWithoutSafety(of) && (
         <p class="note warn">No safety snapshot was taken. After that time the data from before is gone.</p>
       )}
@@ -436,7 +444,7 @@ function UndoIt({ of, target, now }: { of: RollbackDetails; target: EnvironmentD
           </p>
           <p>
             All that was written{of.switchedAt && ` since ${time(of.switchedAt)}`} is set aside with the data that is live
-            now. It is kept for the undo window of the undo, which can be undone itself.
+            now. It is kept for {UNDO_HOURS} h after the undo. Until then the undo can be undone.
           </p>
           <Confirm of={target} value={typed} change={setTyped} />
           {start.busy && <Outcome of={start} environment={of.environmentId} />}

@@ -26,7 +26,7 @@ import {
 } from "../parts/show";
 import { address } from "../route";
 import { bytes, count, duration, time, visible, words } from "../text";
-import { lastSwitch, namedByTime, setAside } from "./aside";
+import { lastSwitch, namedByTime, setAside, UNDO_HOURS } from "./aside";
 import { Confirm, phrase } from "./Confirm";
 import { useEnvironment } from "./Environment";
 import { usePreview } from "./preview";
@@ -290,9 +290,6 @@ function Running({ target }: { target: EnvironmentDetails }) {
     </p>
   );
 }
-
-/** `undoWindowSeconds` of a Rollback that the API creates: its default. */
-const UNDO_HOURS = 24;
 
 function Go({ source, target, snapshot, start }: Shown & { start: Start<{ createSafetySnapshot: boolean }> }) {
   const [typed, setTyped] = useState("");

@@ -2,6 +2,9 @@
 import type { EnvironmentDetails, RollbackDetails } from "../api/types";
 import { duration, time } from "../text";
 
+/** `undoWindowSeconds` of a Rollback and an undo that the API creates: its default. */
+export const UNDO_HOURS = 24;
+
 /** A rollback that can be undone, by its times: "The rollback of 19:50:27 to 14:02:11". */
 export function namedByTime({ kind, switchedAt, snapshotAt, completedAt }: EnvironmentDetails["undoWindows"][number]): string {
   const when = `The ${kind} of ${time(switchedAt ?? completedAt)}`;

@@ -1,7 +1,7 @@
 // How an environment stands: one word for each state, the worst first.
 import type { EnvironmentRow } from "../api/types";
 import { useNow } from "../parts/context";
-import { Mark, Progress, Time, type Tone } from "../parts/show";
+import { Mark, Progress, Time, type Sign, type Tone } from "../parts/show";
 import { address } from "../route";
 import { rough, words } from "../text";
 import { stepName } from "./stages";
@@ -10,13 +10,13 @@ import type { Verdict } from "./verdict";
 export type State = EnvironmentRow["state"];
 
 /** State → its word, its tone, and what it means. Red is for what is broken; yellow for what will be missed. */
-export const STATES: Record<State, { word: string; tone: Tone; means: string }> = {
+export const STATES: Record<State, { word: string; tone: Tone; sign?: Sign; means: string }> = {
   notReady: { word: "Not ready", tone: "bad", means: "A snapshot would not work." },
   none: { word: "No snapshot", tone: "bad", means: "There is no good state to return to." },
   overdue: { word: "Overdue", tone: "warn", means: "The newest good state is older than its schedule allows." },
   newestFailed: { word: "Newest failed", tone: "warn", means: "The newest snapshot failed." },
   rollbackNotReady: { word: "No rollback", tone: "warn", means: "Snapshots work. A rollback would not." },
-  suspended: { word: "Suspended", tone: "warn", means: "The schedule is suspended: no snapshot is planned." },
+  suspended: { word: "Suspended", tone: "warn", sign: "paused", means: "The schedule is suspended: no snapshot is planned." },
   fine: {
     word: "Fine",
     tone: "good",
@@ -45,13 +45,21 @@ export function notPlanned({ expectedEverySeconds }: Pick<EnvironmentRow, "expec
 }
 
 /** A verdict in its colour. */
-export function Stands({ of: { tone, words } }: { of: Verdict }) {
-  return <Mark tone={tone}>{words}</Mark>;
+export function Stands({ of: { tone, sign, words } }: { of: Verdict }) {
+  return (
+    <Mark tone={tone} sign={sign}>
+      {words}
+    </Mark>
+  );
 }
 
 export function StateMark({ of }: { of: State }) {
-  const { word, tone } = STATES[of];
-  return <Mark tone={tone}>{word}</Mark>;
+  const { word, tone, sign } = STATES[of];
+  return (
+    <Mark tone={tone} sign={sign}>
+      {word}
+    </Mark>
+  );
 }
 
 /** The address of what runs; null where it has no view. */

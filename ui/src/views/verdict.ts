@@ -1,11 +1,12 @@
 // The verdict of an environment, a snapshot or an operation: the same words in every view. Pure.
 import type { EnvironmentDetails, RollbackDetails, Snapshot } from "../api/types";
-import type { Tone } from "../parts/show";
+import type { Sign, Tone } from "../parts/show";
 import { STATES, type State } from "./state";
 import { ending } from "./stages";
 
 export interface Verdict {
   tone: Tone;
+  sign?: Sign;
   words: string;
 }
 
@@ -36,7 +37,7 @@ export function taken(of: Pick<Snapshot, "status" | "percent" | "restoreTest" | 
   if (of.status !== "completed") return standing(of.status, of.percent);
   if (of.restoreTest?.result === "failed") return { tone: "bad", words: "restore test failed" };
   // It shows what a rollback replaced, perhaps because it was broken.
-  if (of.isSafety) return { tone: "quiet", words: `safety snapshot, ${of.verified ? "verified" : "complete"}` };
+  if (of.isSafety) return { tone: "quiet", sign: "safety", words: `safety snapshot, ${of.verified ? "verified" : "complete"}` };
   if (of.isIncomplete) return { tone: "warn", words: "completed, may lack data" };
   if (of.restoreTest?.result === "succeeded") return { tone: "good", words: "restored as a test" };
   return { tone: "good", words: of.verified ? "verified" : "completed" };

@@ -33,8 +33,12 @@ class Control:
             return "The rollback has not ended."
         if self.undone_by:
             return f"It was undone by rollback `{self.undone_by}`. To go forth again, undo that one."
+        if not self.switched_at:
+            return (
+                "It has switched nothing, so there is nothing to undo. Before another rollback, fix what made it fail."
+            )
         if self.deleting or not self.kept_until:
-            return "It has switched nothing, or what it kept is removed. Start a rollback to a snapshot instead."
+            return "The data from before it is not kept. Start a rollback to a snapshot instead."
         if now >= parse(self.kept_until):
             return f"The undo window ended at {self.kept_until}. Start a rollback to a snapshot instead."
         return ""

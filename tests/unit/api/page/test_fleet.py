@@ -75,6 +75,19 @@ def test_row_145_the_fleet_says_what_is_not_safe_and_back_brings_the_place_back(
     assert page.evaluate("document.documentElement.scrollHeight / innerHeight") < 12 * FINE / 200
     assert page.evaluate("document.querySelectorAll('*').length") < 2000, "only what is in view exists"
 
+    # Neither by how much it is late nor its schedule is cut off. What is late has another sign than what is off.
+    uncut = "cells => cells.every(cell => cell.scrollWidth <= cell.clientWidth)"
+    # As wide as "23 h 59 min ago, late by 22 h 59 min".
+    row(page, "late").locator(".late time").evaluate("age => { age.textContent = '23 h 59 min ago, 59 min' }")
+    for width in (1280, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function("innerWidth === " + str(width))
+        assert row(page, "late").get_by_role("cell").evaluate_all(uncut), f"cut off at {width} pixels"
+    sign = "mark => getComputedStyle(mark, '::before').content"
+    signs = [row(page, name).locator(".mark").first.evaluate(sign) for name in ("late", "off", "fine-000")]
+    assert len(set(signs)) == 3
+    expect(row(page, "off")).to_contain_text("schedule suspended")
+
     # What to do is beside the row, by keyboard alone, and names a scope that is missing.
     page.get_by_role("button", name="Overdue: what to do").focus()
     page.keyboard.press("Enter")

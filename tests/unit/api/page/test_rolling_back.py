@@ -315,6 +315,9 @@ def test_row_116_an_undo_is_typed_and_found_after_a_lost_answer(come: Come, serv
     page, losing = person.page, Losing(person, "**/rollbacks/*/undo")
     back = served.call(world.rollback, "shop", "back", "shop-1")
     page.evaluate(GO, f"/ui/environments/{SHOP}/rollbacks/{back}")
+    hours = RollbackSpec.model_fields["undo_window_seconds"].default // 3600
+    cost = rf"An undo sets aside the work since the switch of .* \(.*\)\. It is kept for {hours} h after the undo"
+    expect(page.get_by_role("region", name="Undo", exact=True)).to_contain_text(re.compile(cost))
     page.get_by_role("button", name="Undo the rollback …").click()
     dialog = page.get_by_role("dialog", name="Undo the rollback?")
     expect(dialog).to_contain_text("shop · production · namespace apps → the data from before the rollback")

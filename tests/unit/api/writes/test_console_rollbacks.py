@@ -237,7 +237,8 @@ def test_one_key_undoes_once(site: Site) -> None:
     [
         ({"undoUntil": "2026-03-01T13:00:00Z"}, "window ended at 2026-03-01T13:00:00Z"),
         ({"undoneBy": "other"}, "undone by rollback `other`"),
-        ({"conditions": [condition("Complete"), condition("PreviousRetained", "False")]}, "what it kept is removed"),
+        ({"conditions": [condition("Complete"), condition("PreviousRetained", "False")]}, "from before it is not kept"),
+        ({"conditions": [condition("Failed")], "phase": "Failed", "switchedAt": None}, "switched nothing, so"),
         ({"conditions": [condition("Reconciling")], "phase": "Switching", "stage": "Switch"}, "has not ended"),
     ],
 )
