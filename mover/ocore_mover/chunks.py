@@ -57,6 +57,6 @@ def decompressed(chunks: Iterable[bytes | memoryview], key: str) -> Iterator[byt
         try:
             yield from frames.pieces(chunk)
         except ZstdError as error:
-            raise Corrupt(f"{key} cannot be decompressed: {error}") from error
+            raise Corrupt(f"{key} cannot be decompressed: {error}", key) from error
     if not frames.complete:
-        raise Corrupt(f"{key} is truncated")
+        raise Corrupt(f"{key} is truncated", key)

@@ -22,21 +22,23 @@ class MoverError(Exception):
         self.reason = reason
         self.message = message
         self.retryable = retryable
+        self.object_key: str | None = None
 
     def failure(self) -> Failure:
         """The failure for the last report line."""
-        return Failure(reason=self.reason, message=self.message, retryable=self.retryable)
+        return Failure(reason=self.reason, message=self.message, retryable=self.retryable, object_key=self.object_key)
 
     def finding(self) -> Finding:
         """The same as a finding."""
-        return Finding.of(self.reason, self.message)
+        return Finding(reason=self.reason, message=self.message, object_key=self.object_key)
 
 
 class Corrupt(MoverError):
-    """Bytes differ from their digest."""
+    """Bytes differ from their digest. `object_key`: of the stored object that has them; None: not known."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, object_key: str | None = None) -> None:
         super().__init__(conditions.CORRUPT, message)
+        self.object_key = object_key
 
 
 class Cancelled(MoverError):

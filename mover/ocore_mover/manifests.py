@@ -268,9 +268,9 @@ def _check_sizes(store: Store, prefix: str, objects: Iterable[StoredObject], of:
     for obj in objects:
         size = sizes.get(obj.key)
         if size is None:
-            raise Corrupt(f"{obj.key}{of} is missing in {store.url}")
+            raise Corrupt(f"{obj.key}{of} is missing in {store.url}", obj.key)
         if size != obj.size:
-            raise Corrupt(f"{obj.key}{of} in {store.url} has {size} bytes instead of {obj.size}")
+            raise Corrupt(f"{obj.key}{of} in {store.url} has {size} bytes instead of {obj.size}", obj.key)
 
 
 def check_filestore(store: Store, manifest: Manifest) -> None:

@@ -109,6 +109,7 @@ class Finding(Line):
     reason: str
     message: Sentence
     remedies: Annotated[tuple[Remedy, ...], Field(max_length=4)] = ()
+    object_key: str | None = Field(default=None, description="Key of the stored object that is damaged or missing.")
 
     @classmethod
     def of(cls, reason: str, message: str) -> Self:
@@ -122,6 +123,7 @@ class Failure(Line):
     reason: str
     message: Sentence
     retryable: bool = Field(default=False, description="A new attempt may succeed without any change.")
+    object_key: str | None = Field(default=None, description="As that of a finding.")
 
 
 class Outcome(Line):

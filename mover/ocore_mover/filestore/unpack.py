@@ -265,7 +265,7 @@ class _Stream:
         if not self._rest:
             chunk = next(self._chunks, None)
             if chunk is None:
-                raise Corrupt(f"{self._pack.key} is shorter than the index says")
+                raise Corrupt(f"{self._pack.key} is shorter than the index says", self._pack.key)
             self._rest = memoryview(chunk)
         piece = self._rest[:count]
         self._rest = self._rest[len(piece) :]
@@ -290,4 +290,4 @@ def _compared(pieces: Iterable[memoryview], entry: Entry, pack: StoredObject, al
         digest.update(piece)
         yield piece
     if digest.hexdigest() != entry.digest:
-        raise Corrupt(f"{entry.name!r} in {pack.key} has another {algorithm.upper()} than the index says")
+        raise Corrupt(f"{entry.name!r} in {pack.key} has another {algorithm.upper()} than the index says", pack.key)

@@ -154,7 +154,7 @@ class FolderStore(Store):
             try:
                 fd = os.open(self.path(obj.key), os.O_RDONLY | os.O_CLOEXEC)
             except (FileNotFoundError, NotADirectoryError) as error:
-                raise Corrupt(f"{obj.key} is missing in {self.url}") from error
+                raise Corrupt(f"{obj.key} is missing in {self.url}", obj.key) from error
         with closing_fd(fd):
             yield from self._chunks(fd, obj, start, start + length, version or Version())
 
@@ -162,16 +162,16 @@ class FolderStore(Store):
         with self.translated(f"read {obj.key}"):
             status = os.fstat(fd)
             if status.st_size != obj.size:
-                raise Corrupt(f"{obj.key} in {self.url} has {status.st_size} bytes instead of {obj.size}")
+                raise Corrupt(f"{obj.key} in {self.url} has {status.st_size} bytes instead of {obj.size}", obj.key)
             if not version.is_same(f"{status.st_ino} {status.st_mtime_ns}"):
-                raise Corrupt(f"{obj.key} in {self.url} was replaced while it was read")
+                raise Corrupt(f"{obj.key} in {self.url} was replaced while it was read", obj.key)
             with contextlib.suppress(OSError):
                 os.posix_fadvise(fd, position, end - position, os.POSIX_FADV_SEQUENTIAL)
         while position < end:
             with self.translated(f"read {obj.key}"):
                 chunk = os.pread(fd, min(READ_CHUNK, end - position), position)
             if not chunk:
-                raise Corrupt(f"{obj.key} in {self.url} became shorter while it was read")
+                raise Corrupt(f"{obj.key} in {self.url} became shorter while it was read", obj.key)
             position += len(chunk)
             yield chunk
 

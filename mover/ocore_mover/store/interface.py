@@ -208,7 +208,7 @@ def compared(chunks: Iterable[bytes], obj: StoredObject, url: str) -> Iterator[b
         digest.update(chunk)
         yield chunk
     if digest.hexdigest() != obj.sha256:
-        raise Corrupt(f"{obj.key} in {url} is not what was stored: its SHA-256 differs from the manifest")
+        raise Corrupt(f"{obj.key} in {url} is not what was stored: its SHA-256 differs from the manifest", obj.key)
 
 
 def abort_uploads(store: Store, prefix: str) -> int:

@@ -34,7 +34,7 @@ def read_range(
     try:
         yield from download(bucket, obj.key, obj.size, start, None if whole else start + length, version)
     except Absent as error:
-        raise Corrupt(f"{obj.key} is missing in {bucket.url}") from error
+        raise Corrupt(f"{obj.key} is missing in {bucket.url}", obj.key) from error
 
 
 def download(
@@ -60,7 +60,7 @@ def download(
                 signed = False
                 body, total = found or _open(bucket, key, position, end, version)
             if size is not None and total != size:
-                raise Corrupt(f"{key} in {bucket.url} has {total} bytes instead of {size}")
+                raise Corrupt(f"{key} in {bucket.url} has {total} bytes instead of {size}", key)
             if end is None:
                 end = total
             with contextlib.closing(body):
@@ -106,7 +106,7 @@ def _open(bucket: Bucket, key: str, position: int, end: int | None, version: Ver
         if status_of(error) == 412:
             raise _replaced(bucket, key) from error
         if status_of(error) == 416:
-            raise Corrupt(f"{key} in {bucket.url} is shorter than the manifest says") from error
+            raise Corrupt(f"{key} in {bucket.url} is shorter than the manifest says", key) from error
         raise
     body = Body(answer["Body"])
     tag = etag_of(answer, bucket.url)
@@ -127,7 +127,7 @@ def _open(bucket: Bucket, key: str, position: int, end: int | None, version: Ver
 
 
 def _replaced(bucket: Bucket, key: str) -> Corrupt:
-    return Corrupt(f"{key} in {bucket.url} was replaced while it was read")
+    return Corrupt(f"{key} in {bucket.url} was replaced while it was read", key)
 
 
 def _skip(body: Body, count: int) -> None:

@@ -110,15 +110,15 @@ async def _release_lock(ctx: Context, observed: Observed) -> None:
 
 
 async def _report_damage(ctx: Context, rollback: Rollback, effect: ReportDamage) -> None:
-    """Writes it into the Snapshot's status. Where the object that was found is one of the full Snapshot that it needs,
-    that one is damaged: its differentials follow. Raises Conflict where the Snapshot has changed."""
+    """Writes it into the Snapshot's status. Where the object is one of the full Snapshot that it needs, that one is
+    damaged: its differentials follow. Raises Conflict where the Snapshot has changed."""
     ref = rollback.spec.snapshot_ref
     obj = await ctx.kube.get(SNAPSHOTS, rollback.meta.namespace, ref.name) if ref is not None else None
     if obj is None:
         return
     snapshot = resources.snapshot(obj)
     base = snapshot.status.base
-    if base is not None and base.name and f"/snapshots/{base.id}/" in effect.message:
+    if base is not None and base.name and f"/snapshots/{base.id}/" in (effect.object_key or ""):
         full = await ctx.kube.get(SNAPSHOTS, rollback.meta.namespace, base.name)
         if full is not None and resources.snapshot(full).id == base.id:
             await _write_damage(ctx, resources.snapshot(full), rollback, effect)

@@ -141,7 +141,7 @@ def damage_found(
         known = state != "completed" or copy is None or copy.store_name != read.store_name
     else:
         known = sources.is_damaged(snapshot)
-    return None if known else ReportDamage(failure.message, in_copy=read is not None)
+    return None if known else ReportDamage(failure.message, read is not None, failure.object_key)
 
 
 def attempt_of(status: RollbackStatus, job: JobView) -> int:

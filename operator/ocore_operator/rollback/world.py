@@ -391,10 +391,11 @@ class SettleUndo:
 @dataclass(frozen=True)
 class ReportDamage:
     """Writes into the status of the Snapshot that bytes of it are wrong or gone: in its own store, or in its remote
-    copy."""
+    copy. `object_key`: of the object; None: not known."""
 
     message: str
     in_copy: bool
+    object_key: str | None = None
 
 
 Effect = (

@@ -187,7 +187,7 @@ FIXED = {
         "imageTag",
     ),
     *("baseManifestSha256", "baseSnapshotId", "algorithm", "digest", "folder", "schema", "sha256"),
-    *("key", "linesSha256", "next", "oldest", "pinLabel", "report", "server"),
+    *("key", "linesSha256", "next", "objectKey", "oldest", "pinLabel", "report", "server"),
     *("liveDatabase", "manifestKey", "manifestSha256", "name", "namespace", "owner", "paths"),
     *("plugin", "previousDatabase", "projectId", "publications", "reason", "requestedBy", "restoredDatabase"),
     *("schemaFingerprint", "serverIdentity", "slotName"),

@@ -478,8 +478,9 @@ def test_a_flipped_bit_in_a_part_of_a_pack_is_found(site: Site, folder_store: St
     pack = next(pack for pack in artifact.packs if pack.key.endswith(entry.pack))
     flip(folder_store, pack.key, entry.offset + entry.size // 2, 3)
     before = site.on_disk()
-    with pytest.raises(Corrupt, match=entry.name):
+    with pytest.raises(Corrupt, match=entry.name) as raised:
         site.add_missing(folder_store, artifact)
+    assert raised.value.failure().object_key == raised.value.finding().object_key == pack.key
     assert site.on_disk() == before
     flip(folder_store, pack.key, entry.offset + entry.size // 2, 3)
     assert site.add_missing(folder_store, artifact).files_added == 1

@@ -116,8 +116,11 @@ def test_other_bytes_than_those_of_the_index_are_refused(store: Store) -> None:
                 assert b"".join(pieces) == data[entry.offset : entry.offset + entry.size]
             other = [found._replace(digest="0" * 64), *known[1:]]
             _, first = next(reader.contents(stored, other, other))
-            with pytest.raises(Corrupt, match=r"'a' in a/pack-00000\.tar has another SHA256 than the index says"):
+            with pytest.raises(
+                Corrupt, match=r"'a' in a/pack-00000\.tar has another SHA256 than the index says"
+            ) as raised:
                 list(first)
+            assert raised.value.object_key == stored.key
             assert (reader.packs_read.whole, reader.packs_read.in_part) == ((0, 2) if len(known) == 1 else (2, 0))
 
 

@@ -302,8 +302,9 @@ def first_action(
 
 @pytest.mark.parametrize("reason", [c.CORRUPT, c.SNAPSHOT_NOT_FOUND])
 def test_row_91_damage_that_a_rollback_finds_is_reported(reason: str) -> None:
-    found = first_action(restoring(), ended(1, failure(reason)))
-    assert found == v.Do(v.ReportDamage(f"It said {reason}.", in_copy=False))
+    told = failure(reason).model_copy(update={"object_key": "environments/e/snapshots/s/a/pack-0"})
+    found = first_action(restoring(), ended(1, told))
+    assert found == v.Do(v.ReportDamage(f"It said {reason}.", in_copy=False, object_key=told.object_key))
     copy = restoring(remote=CHOSEN.model_copy(update={"first_attempt": 2}), attempt=2)
     assert first_action(copy, ended(2, failure(reason))) == v.Do(v.ReportDamage(f"It said {reason}.", in_copy=True))
 
@@ -342,9 +343,10 @@ def in_cluster(*more: Object, base: Object | None = None, copy: Object | None = 
     return ctx, api
 
 
-def carried_out(ctx: Any, *, in_copy: bool, message: str = "pack-0 differs.") -> None:
+def carried_out(ctx: Any, *, in_copy: bool, object_key: str | None = None) -> None:
     observed: Any = SimpleNamespace(rollback=rollback())
-    asyncio.run(effects.carry_out(ctx, observed, Memory(), v.ReportDamage(message, in_copy=in_copy)))
+    damage = v.ReportDamage("pack-0 differs.", in_copy=in_copy, object_key=object_key)
+    asyncio.run(effects.carry_out(ctx, observed, Memory(), damage))
 
 
 def status_of(api: ApiServer, name: str = "before") -> SnapshotStatus:
@@ -380,14 +382,15 @@ def test_row_91_a_damaged_copy_is_made_again_from_whole_data_only() -> None:
 
 def test_row_91_what_is_damaged_may_be_the_full_snapshot() -> None:
     base = {"name": "full", "id": objects.OTHER_UID}
-    for message, expected in (
-        (f"environments/e/snapshots/{objects.OTHER_UID}/a/pack-0 differs.", True),
-        ("pack-0", False),
+    for key, expected in (
+        (f"environments/e/snapshots/{objects.OTHER_UID}/a/pack-0", True),
+        (f"environments/e/snapshots/{objects.UID}/a/pack-0", False),
+        (None, False),
     ):
         ctx, api = in_cluster(base=base, copy=None)
         full = objects.snapshot_object({"id": objects.OTHER_UID}, taken(None).status.wire())
         full["metadata"]["name"] = "full"
         api.put(SNAPSHOTS, full)
-        carried_out(ctx, in_copy=False, message=message)
+        carried_out(ctx, in_copy=False, object_key=key)
         assert (status_of(api, "full").phase == "Corrupt") == expected
         assert status_of(api).phase == "Corrupt"
