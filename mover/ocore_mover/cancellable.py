@@ -11,7 +11,8 @@ from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.deadline import Token
 from ocore_mover.errors import StoreError
 from ocore_mover.report import Counter, Reporter
-from ocore_mover.store.interface import ObjectInfo, Store, Upload, Version, Writer
+from ocore_mover.store.interface import ObjectInfo, Store, Upload, Writer
+from ocore_mover.store.pinned_version import Pinned
 from ocore_mover.store.retries import Patience
 from ocore_mover.store.wrapper import WrappedStore
 
@@ -99,8 +100,8 @@ class PatientStore(GuardedStore):
     def purge(self, prefix: str) -> KeptVersions | None:
         return self._patience.run(lambda: super(PatientStore, self).purge(prefix))
 
-    def read_range(self, obj: StoredObject, start: int, length: int, version: Version | None = None) -> Iterator[bytes]:
-        same = version or Version()  # what is read after a failure is of the same object
+    def read_range(self, obj: StoredObject, start: int, length: int, version: Pinned | None = None) -> Iterator[bytes]:
+        same = version or Pinned()  # what is read after a failure is of the same object
         done, chunks = 0, super().read_range(obj, start, length, same)
 
         def following() -> bytes | None:

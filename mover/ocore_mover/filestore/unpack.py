@@ -15,7 +15,8 @@ from ocore_mover.chunks import decompressed
 from ocore_mover.errors import Corrupt
 from ocore_mover.filestore import index, ranges
 from ocore_mover.filestore.index import Entry
-from ocore_mover.store.interface import PARALLEL_READS, Store, Version
+from ocore_mover.store.interface import PARALLEL_READS, Store
+from ocore_mover.store.pinned_version import Pinned
 
 T = TypeVar("T")
 
@@ -171,7 +172,7 @@ class PackReader:
         return _parts(pack, plan, _Ahead(self._request(pack), plan), self._algorithm)
 
     def _request(self, pack: StoredObject) -> "Callable[[int, int], Future[list[bytes]]]":
-        version = Version()
+        version = Pinned()
 
         def fetch(start: int, length: int) -> list[bytes]:
             begun = time.monotonic()

@@ -18,8 +18,9 @@ from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.disk import closing_fd, start_writeback, sync_entries
 from ocore_mover.errors import Corrupt, StoreError
-from ocore_mover.store.interface import MAX_FOLDERS, Guarantees, ObjectInfo, Store, Upload, Version
+from ocore_mover.store.interface import MAX_FOLDERS, Guarantees, ObjectInfo, Store, Upload
 from ocore_mover.store.keys import checked
+from ocore_mover.store.pinned_version import Pinned
 from ocore_mover.store.retries import Patience
 
 #: Prefix of files that are being written; a listing never shows them.
@@ -148,7 +149,7 @@ class FolderStore(Store):
             raise StoreError(conditions.CORRUPT, f"{key} in {self.url} is larger than {limit} bytes")
         return data
 
-    def read_range(self, obj: StoredObject, start: int, length: int, version: Version | None = None) -> Iterator[bytes]:
+    def read_range(self, obj: StoredObject, start: int, length: int, version: Pinned | None = None) -> Iterator[bytes]:
         """Some bytes of a file, not compared."""
         with self.translated(f"read {obj.key}"):
             try:
@@ -156,9 +157,9 @@ class FolderStore(Store):
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise Corrupt(f"{obj.key} is missing in {self.url}", obj.key) from error
         with closing_fd(fd):
-            yield from self._chunks(fd, obj, start, start + length, version or Version())
+            yield from self._chunks(fd, obj, start, start + length, version or Pinned())
 
-    def _chunks(self, fd: int, obj: StoredObject, position: int, end: int, version: Version) -> Iterator[bytes]:
+    def _chunks(self, fd: int, obj: StoredObject, position: int, end: int, version: Pinned) -> Iterator[bytes]:
         with self.translated(f"read {obj.key}"):
             status = os.fstat(fd)
             if status.st_size != obj.size:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from ocore_crds import conditions
 from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.errors import StoreError
-from ocore_mover.store.interface import ObjectInfo, Store, Version
+from ocore_mover.store.interface import ObjectInfo, Store
+from ocore_mover.store.pinned_version import Pinned
 from ocore_mover.store.probe import read_id
 from ocore_mover.store.retries import Patience
 from ocore_mover.store.wrapper import WrappedStore
@@ -41,7 +42,7 @@ class BoundStore(WrappedStore):
         self._before_listing(patience)
         return self._store.list(prefix, patience=patience)
 
-    def read_range(self, obj: StoredObject, start: int, length: int, version: Version | None = None) -> Iterator[bytes]:
+    def read_range(self, obj: StoredObject, start: int, length: int, version: Pinned | None = None) -> Iterator[bytes]:
         self._before_read()  # also where the object is missing
         yield from self._store.read_range(obj, start, length, version)
 

@@ -7,7 +7,6 @@ Keys are relative to the store's prefix. Every method is thread-safe and raises
 """
 
 import hashlib
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Literal, Protocol, Self
 from ocore_crds.reports.kept_versions import KeptVersions
 from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.errors import Corrupt
+from ocore_mover.store.pinned_version import Pinned
 from ocore_mover.store.retries import Patience
 
 #: Names that are sorted in memory.
@@ -50,20 +50,6 @@ class Upload:
     key: str
     id: str
     modified: float
-
-
-class Version:
-    """The version of an object that several calls read. The first one sets it. Thread-safe."""
-
-    def __init__(self) -> None:
-        self.tag = ""  # of the store: an ETag, or the identity of a file
-        self._lock = threading.Lock()
-
-    def is_same(self, tag: str) -> bool:
-        """Whether all calls so far have found this tag."""
-        with self._lock:
-            self.tag = self.tag or tag
-            return self.tag == tag
 
 
 class Writer(Protocol):
@@ -120,9 +106,7 @@ class Store(ABC):
         """A small object, or None if it does not exist. Raises StoreError if it is larger than `limit` bytes."""
 
     @abstractmethod
-    def read_range(
-        self, obj: StoredObject, start: int, length: int, version: "Version | None" = None
-    ) -> Iterator[bytes]:
+    def read_range(self, obj: StoredObject, start: int, length: int, version: Pinned | None = None) -> Iterator[bytes]:
         """`length` bytes of an object from `start` on, in chunks.
 
         Resumes a broken connection at the byte where it broke; never starts over. The bytes are not compared: the

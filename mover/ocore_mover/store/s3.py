@@ -13,7 +13,8 @@ from ocore_crds import conditions
 from ocore_crds.reports.kept_versions import KeptVersions
 from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.errors import StoreError
-from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload, Version
+from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload
+from ocore_mover.store.pinned_version import Pinned
 from ocore_mover.store.retries import Patience
 from ocore_mover.store.s3_bucket import UPLOADS, Bucket
 from ocore_mover.store.s3_client import NOT_FOUND, code_of, status_of, translated
@@ -141,7 +142,7 @@ class S3Store(Bucket, Store):
             return None
         return bytes(data)
 
-    def read_range(self, obj: StoredObject, start: int, length: int, version: Version | None = None) -> Iterator[bytes]:
+    def read_range(self, obj: StoredObject, start: int, length: int, version: Pinned | None = None) -> Iterator[bytes]:
         """Some bytes of an object, not compared."""
         return read_range(self, obj, start, length, version)
 

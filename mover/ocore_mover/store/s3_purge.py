@@ -25,7 +25,7 @@ _NO_SUCH_REQUEST = {"NotImplemented", "MethodNotAllowed", "501", "405"}
 
 
 @dataclass(frozen=True)
-class Version:
+class ObjectVersion:
     """A version of an object, or a delete marker."""
 
     key: str
@@ -59,13 +59,13 @@ def purge(store: Bucket, full_prefix: str, *, marked: bool) -> KeptVersions | No
         return _kept(store, refused) if refused else KeptVersions(versions=len(stuck)) if stuck else None
 
 
-def _versions(store: Bucket, full_prefix: str) -> Iterator[Version]:
+def _versions(store: Bucket, full_prefix: str) -> Iterator[ObjectVersion]:
     pages = store.client.get_paginator("list_object_versions").paginate(Bucket=store.bucket, Prefix=full_prefix)
     for page in pages:
         for kind in ("Versions", "DeleteMarkers"):
             entries: Sequence[Any] = page.get(kind, ())  # type: ignore[assignment]
             for each in entries:
-                yield Version(
+                yield ObjectVersion(
                     each["Key"],
                     each["VersionId"],
                     each.get("Size", 0),
@@ -91,9 +91,9 @@ def _unsupported(error: ClientError) -> bool:
     return status_of(error) in (400, 401, 403, 405, 501) or code_of(error) in _NO_SUCH_REQUEST
 
 
-def _delete(store: Bucket, versions: Sequence[Version]) -> list[Version]:
+def _delete(store: Bucket, versions: Sequence[ObjectVersion]) -> list[ObjectVersion]:
     """Returns those that the store refuses to delete."""
-    refused: list[Version] = []
+    refused: list[ObjectVersion] = []
     for start in range(0, len(versions), BATCH):
         batch = {(v.key, v.id): v for v in versions[start : start + BATCH]}
         objects: list[Any] = [{"Key": key, "VersionId": id_} for key, id_ in batch]
@@ -114,7 +114,7 @@ def _delete(store: Bucket, versions: Sequence[Version]) -> list[Version]:
     return refused
 
 
-def _kept(store: Bucket, refused: Sequence[Version]) -> KeptVersions:
+def _kept(store: Bucket, refused: Sequence[ObjectVersion]) -> KeptVersions:
     newest = sorted(refused, key=lambda v: v.modified, reverse=True)[:LOCKS_READ]
     locks = [_lock(store, v) for v in newest]
     now = datetime.now(UTC)
@@ -127,7 +127,7 @@ def _kept(store: Bucket, refused: Sequence[Version]) -> KeptVersions:
     )
 
 
-def _lock(store: Bucket, version: Version) -> tuple[datetime | None, bool]:
+def _lock(store: Bucket, version: ObjectVersion) -> tuple[datetime | None, bool]:
     """The end of its retention, and whether it has a legal hold. Nothing where the credentials may not read that."""
     try:
         head = store.client.head_object(Bucket=store.bucket, Key=version.key, VersionId=version.id)

@@ -18,7 +18,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HeadersDict
 from botocore.compat import HTTPHeaders
 from botocore.response import StreamingBody
 
-from ocore_mover.store.interface import Version
+from ocore_mover.store.pinned_version import Pinned
 from ocore_mover.store.s3_body import Body
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class SignedRanges:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._signing = threading.local()
-        self._signed: WeakKeyDictionary[Version, tuple[float, AWSPreparedRequest]] = WeakKeyDictionary()
+        self._signed: WeakKeyDictionary[Pinned, tuple[float, AWSPreparedRequest]] = WeakKeyDictionary()
         self._rests_until = 0.0
 
     def attach(self, client: "S3Client") -> None:
@@ -47,7 +47,7 @@ class SignedRanges:
         client.meta.events.register_last("before-send.s3.GetObject", self._keep)  # type: ignore[arg-type]
 
     def open(
-        self, client: "S3Client", bucket: str, key: str, start: int, end: int, size: int, version: Version
+        self, client: "S3Client", bucket: str, key: str, start: int, end: int, size: int, version: Pinned
     ) -> Body | None:
         """The body of these bytes of an object of `size` bytes; None: read them with boto3."""
         if time.monotonic() < self._rests_until:
@@ -72,7 +72,7 @@ class SignedRanges:
             self._signed.clear()
         return None
 
-    def _request(self, client: "S3Client", bucket: str, key: str, version: Version) -> AWSPreparedRequest:
+    def _request(self, client: "S3Client", bucket: str, key: str, version: Pinned) -> AWSPreparedRequest:
         """boto3's own request for the object, with a signature that does not include Range and If-Match."""
         with self._lock:
             signed, request = self._signed.get(version, (0.0, None))
@@ -96,7 +96,7 @@ class SignedRanges:
         return AWSResponse(request.url, 200, HTTPHeaders(), io.BytesIO())
 
     @staticmethod
-    def _send(client: "S3Client", request: AWSPreparedRequest, start: int, end: int, version: Version) -> AWSResponse:
+    def _send(client: "S3Client", request: AWSPreparedRequest, start: int, end: int, version: Pinned) -> AWSResponse:
         sent: Any = copy.copy(request)
         sent.headers = HeadersDict(request.headers)
         sent.headers["Range"] = f"bytes={start}-{end - 1}"

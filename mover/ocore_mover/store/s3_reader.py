@@ -12,7 +12,7 @@ from ocore_crds import conditions
 from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.errors import Corrupt, StoreError
-from ocore_mover.store.interface import Version
+from ocore_mover.store.pinned_version import Pinned
 from ocore_mover.store.s3_body import Body
 from ocore_mover.store.s3_bucket import Bucket
 from ocore_mover.store.s3_client import NOT_FOUND, code_of, etag_of, pause, status_of, translated
@@ -27,7 +27,7 @@ class Absent(Exception):
 
 
 def read_range(
-    bucket: Bucket, obj: StoredObject, start: int, length: int, version: Version | None = None
+    bucket: Bucket, obj: StoredObject, start: int, length: int, version: Pinned | None = None
 ) -> Iterator[bytes]:
     """Some bytes of an object, not compared. Raises Corrupt where it is missing or has another size."""
     whole = (start, length) == (0, obj.size)  # then no range is asked for
@@ -43,7 +43,7 @@ def download(
     size: int | None,
     start: int = 0,
     end: int | None = None,
-    version: Version | None = None,
+    version: Pinned | None = None,
 ) -> Iterator[bytes]:
     """Chunks of an object from `start` up to `end`; resumes where the connection broke.
 
@@ -52,7 +52,7 @@ def download(
     """
     position, failures = start, 0
     signed = version is not None  # another range of the object follows
-    version = version or Version()
+    version = version or Pinned()
     while end is None or position < end:
         try:
             with translated(f"read {key}", bucket.url):
@@ -82,7 +82,7 @@ def download(
 
 
 def _open_signed(
-    bucket: Bucket, key: str, position: int, end: int | None, size: int | None, version: Version
+    bucket: Bucket, key: str, position: int, end: int | None, size: int | None, version: Pinned
 ) -> tuple[Body, int] | None:
     """As :func:`_open`; None for a whole object, and where that is to be asked."""
     if end is None or size is None:
@@ -91,7 +91,7 @@ def _open_signed(
     return (body, size) if body is not None else None
 
 
-def _open(bucket: Bucket, key: str, position: int, end: int | None, version: Version) -> tuple[Body, int]:
+def _open(bucket: Bucket, key: str, position: int, end: int | None, version: Pinned) -> tuple[Body, int]:
     """Returns the body from `position`, and the size of the whole object. Raises Corrupt if the object changed."""
     asked: dict[str, Any] = {}
     if position or end is not None:

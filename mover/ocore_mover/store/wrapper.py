@@ -5,7 +5,8 @@ from pathlib import Path
 
 from ocore_crds.reports.kept_versions import KeptVersions
 from ocore_crds.stored.manifest import StoredObject
-from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload, Version, Writer
+from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload, Writer
+from ocore_mover.store.pinned_version import Pinned
 from ocore_mover.store.retries import Patience
 
 
@@ -56,7 +57,7 @@ class WrappedStore(Store):
         self._before_read()
         return self._store.get(key, limit=limit)
 
-    def read_range(self, obj: StoredObject, start: int, length: int, version: Version | None = None) -> Iterator[bytes]:
+    def read_range(self, obj: StoredObject, start: int, length: int, version: Pinned | None = None) -> Iterator[bytes]:
         for chunk in self._store.read_range(obj, start, length, version):
             self._before_read()
             yield chunk

@@ -12,8 +12,9 @@ from ocore_crds import conditions
 from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.errors import Corrupt, StoreError
-from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload, Version
+from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload
 from ocore_mover.store.keys import checked
+from ocore_mover.store.pinned_version import Pinned
 from ocore_mover.store.retries import Patience
 
 
@@ -56,7 +57,7 @@ class MemoryStore(Store):
             raise StoreError(conditions.CORRUPT, f"{key} in {self.url} is larger than {limit} bytes")
         return data
 
-    def read_range(self, obj: StoredObject, start: int, length: int, version: Version | None = None) -> Iterator[bytes]:
+    def read_range(self, obj: StoredObject, start: int, length: int, version: Pinned | None = None) -> Iterator[bytes]:
         data = self.get(obj.key, limit=1 << 40)
         if data is None:
             raise Corrupt(f"{obj.key} is missing in {self.url}")

@@ -24,7 +24,7 @@ from ocore_mover.filestore.odoo import freeze as freeze_module
 from ocore_mover.filestore.odoo.index_lines import parse_odoo
 from ocore_mover.filestore.plain.index_lines import plain_line
 from ocore_mover.store import Store, open_store
-from ocore_mover.store.interface import Version
+from ocore_mover.store.pinned_version import Pinned
 from support.mover.filestore import ACL, PREFIX, Site, counter, frozen_files, new_site, no_links, some_bytes
 
 
@@ -238,7 +238,7 @@ def test_a_few_files_are_not_worth_whole_packs(
     read: list[tuple[str, int]] = []
     real = type(folder_store).read_range
 
-    def spy(self: Any, obj: StoredObject, start: int, length: int, *version: Version) -> Iterator[bytes]:
+    def spy(self: Any, obj: StoredObject, start: int, length: int, *version: Pinned) -> Iterator[bytes]:
         if obj.key != artifact.index.key:
             read.append((obj.key, length))
         return real(self, obj, start, length, *version)

@@ -16,7 +16,8 @@ from ocore_mover.errors import Corrupt
 from ocore_mover.filestore import ranges, unpack
 from ocore_mover.filestore.index import Entry, Frame
 from ocore_mover.filestore.unpack import PackReader, one_ahead
-from ocore_mover.store.interface import Store, Version
+from ocore_mover.store.interface import Store
+from ocore_mover.store.pinned_version import Pinned
 from support.mover.memory_store import MemoryStore
 from support.mover.stored import put
 
@@ -146,7 +147,7 @@ class _Counting(MemoryStore):
         super().__init__("memory:///packs")
         self._two = threading.Condition()
 
-    def read_range(self, obj: StoredObject, start: int, length: int, version: Version | None = None) -> Iterator[bytes]:
+    def read_range(self, obj: StoredObject, start: int, length: int, version: Pinned | None = None) -> Iterator[bytes]:
         with self._two:
             self.requests += 1
             self.size += length
@@ -182,7 +183,7 @@ def test_a_busy_machine_does_not_make_gaps_cheaper() -> None:
 def test_row_104_a_pack_that_is_replaced_between_two_requests(store: Store) -> None:
     data = bytes(5 * MIB)
     stored = put(store, "a/pack-00000.tar", data)
-    version = Version()
+    version = Pinned()
     assert b"".join(store.read_range(stored, 0, 10, version)) == bytes(10)
     put(store, "a/pack-00000.tar", b"\1" * len(data))
     assert b"".join(store.read_range(stored, 0, 10)) == b"\1" * 10

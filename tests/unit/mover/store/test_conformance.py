@@ -14,7 +14,8 @@ from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.cancellable import GuardedStore, PatientStore
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store import ObjectInfo, Store, kinds
-from ocore_mover.store.interface import Guarantees, Upload, Version, abort_uploads
+from ocore_mover.store.interface import Guarantees, Upload, abort_uploads
+from ocore_mover.store.pinned_version import Pinned
 from ocore_mover.store.probe import probe_store, store_id
 from ocore_mover.store.read_only import ReadOnlyStore
 from support.mover.memory_store import MemoryStore
@@ -56,7 +57,7 @@ def test_what_is_written_is_read(store: Store, size: int) -> None:
 def test_a_range_is_read(store: Store) -> None:
     data = random_bytes(9 * MIB)
     stored = put(store, "object", data)
-    version = Version()
+    version = Pinned()
     for start, length in ((0, 1), (MIB - 1, 2 * MIB + 3), (len(data) - 5, 5), (3, len(data) - 3), (7, 0)):
         assert b"".join(store.read_range(stored, start, length)) == data[start : start + length]
         assert b"".join(store.read_range(stored, start, length, version)) == data[start : start + length]

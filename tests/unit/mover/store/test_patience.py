@@ -14,7 +14,7 @@ from ocore_mover.cancellable import GuardedStore, PatientStore
 from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, Corrupt, StoreError
 from ocore_mover.store import Store, retries, s3_client, s3_writer
-from ocore_mover.store.interface import Version
+from ocore_mover.store.pinned_version import Pinned
 from support.mover.faulty_http import Faults, FaultyProxy, Request, times
 from support.mover.stored import put
 
@@ -135,7 +135,7 @@ class Broken(GuardedStore):
         super().__init__(store, Token())
         self.asked: list[tuple[int, int]] = []
 
-    def read_range(self, obj: StoredObject, start: int, length: int, version: Version | None = None) -> Iterator[bytes]:
+    def read_range(self, obj: StoredObject, start: int, length: int, version: Pinned | None = None) -> Iterator[bytes]:
         self.asked.append((start, length))
         assert len(self.asked) < 10, self.asked
         for chunk in self._store.read_range(obj, start, length, version):

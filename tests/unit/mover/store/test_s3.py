@@ -19,7 +19,8 @@ from ocore_crds.stored.manifest import StoredObject
 from ocore_mover import redact
 from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.store import S3Options, Store, open_store, s3_writer
-from ocore_mover.store.interface import Version, abort_uploads
+from ocore_mover.store.interface import abort_uploads
+from ocore_mover.store.pinned_version import Pinned
 from ocore_mover.store.probe import probe_store, read_store
 from ocore_mover.store.s3_client import translated
 from support.mover.faulty_http import Faults, FaultyProxy, Request, times
@@ -124,7 +125,7 @@ def test_row_104_what_a_store_answers_to_a_range(
 
     (tmp_path / "accessKeyId").write_text("key")
     (tmp_path / "secretAccessKey").write_text("secret")
-    version = Version()
+    version = Pinned()
     assert version.is_same('"a"')
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()

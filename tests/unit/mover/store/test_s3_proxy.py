@@ -13,7 +13,7 @@ from ocore_crds.stored.manifest import StoredObject
 from ocore_mover import redact
 from ocore_mover.errors import StoreError
 from ocore_mover.store import s3_client
-from ocore_mover.store.interface import Version
+from ocore_mover.store.pinned_version import Pinned
 from ocore_mover.store.s3 import S3Store
 from ocore_mover.store.s3_options import S3Options
 from support.mover.certificates import Authority
@@ -57,7 +57,7 @@ def test_s3_goes_through_the_proxy_with_the_cas_of_the_chart(
     assert store.put_if_absent("object", b"data")
     assert store.get("object") == b"data"
     stored = StoredObject(key="object", size=4, sha256=hashlib.sha256(b"data").hexdigest())
-    assert b"".join(store.read_range(stored, 1, 2, Version())) == b"at"
+    assert b"".join(store.read_range(stored, 1, 2, Pinned())) == b"at"
     assert store.ranges._rests_until == 0.0  # not with boto3
     assert set(proxy.opened) == {f"127.0.0.1:{front.port}"}
 

@@ -17,7 +17,7 @@ import pytest
 from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store import S3Options, Store, open_store, s3_client, s3_ranges
-from ocore_mover.store.interface import Version
+from ocore_mover.store.pinned_version import Pinned
 from support.mover.faulty_http import Faults, FaultyProxy, Request, times
 from support.mover.stored import MIB, put, random_bytes
 
@@ -36,7 +36,7 @@ def downloads(request: Request) -> bool:
     return request.method == "GET" and "range" in request.headers
 
 
-def read(store: Store, stored: StoredObject, version: Version, start: int, length: int = STEP) -> bytes:
+def read(store: Store, stored: StoredObject, version: Pinned, start: int, length: int = STEP) -> bytes:
     return b"".join(store.read_range(stored, start, length, version))
 
 
@@ -50,7 +50,7 @@ def signatures(faulty: FaultyProxy) -> list[str]:
 
 
 def test_one_signature_serves_all_ranges_of_an_object(through_proxy: Store, faulty: FaultyProxy) -> None:
-    stored, version = put(through_proxy, "object", DATA), Version()
+    stored, version = put(through_proxy, "object", DATA), Pinned()
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda start: read(through_proxy, stored, version, start), STARTS))
     assert found == [DATA[start : start + STEP] for start in STARTS]
@@ -70,7 +70,7 @@ def test_what_is_read_once_is_left_to_boto3(through_proxy: Store, faulty: Faulty
 
 @pytest.mark.parametrize("status", [400, 403, 404, 500, 503])
 def test_after_any_other_answer_boto3_reads(through_proxy: Store, faulty: FaultyProxy, status: int) -> None:
-    stored, version = put(through_proxy, "object", DATA), Version()
+    stored, version = put(through_proxy, "object", DATA), Pinned()
     refusals = times(1, downloads)
     faulty.set(Faults(refuse=lambda request: status if refusals(request) else None))
     assert [read(through_proxy, stored, version, start) for start in (0, 9)] == [DATA[:STEP], DATA[9 : STEP + 9]]
@@ -81,7 +81,7 @@ def test_after_a_time_it_is_tried_again(
     through_proxy: Store, faulty: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3_ranges, "REST", 0.0)
-    stored, version = put(through_proxy, "object", DATA), Version()
+    stored, version = put(through_proxy, "object", DATA), Pinned()
     refusals = times(1, downloads)
     faulty.set(Faults(refuse=lambda request: 403 if refusals(request) else None))
     assert [read(through_proxy, stored, version, start) for start in (0, 9)] == [DATA[:STEP], DATA[9 : STEP + 9]]
@@ -96,7 +96,7 @@ def test_a_lost_connection(through_proxy: Store, faulty: FaultyProxy) -> None:
     for faults in (Faults(lose_answer=times(1, downloads)), Faults(cut=cut_once(50_000))):
         faulty.set(faults)
         through_proxy.ranges._rests_until = 0.0  # type: ignore[attr-defined]
-        assert read(through_proxy, stored, Version(), 7) == DATA[7 : STEP + 7]
+        assert read(through_proxy, stored, Pinned(), 7) == DATA[7 : STEP + 7]
         assert signed_once(faulty) == [True, False]
     assert faulty.requests[-1].headers["range"] == f"bytes={7 + 50_000}-{6 + STEP}"
 
@@ -110,7 +110,7 @@ def test_row_117_a_signature_that_the_server_calls_too_old(
     through_proxy: Store, faulty: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As of a Job that stood still, or a clock that was set."""
-    stored, version = put(through_proxy, "object", DATA), Version()
+    stored, version = put(through_proxy, "object", DATA), Pinned()
     with monkeypatch.context() as patch:
         patch.setattr(botocore.auth, "get_current_datetime", lambda **_: datetime.now(UTC) - timedelta(hours=1))
         client = through_proxy.client  # type: ignore[attr-defined]
@@ -123,7 +123,7 @@ def test_row_117_a_signature_that_the_server_calls_too_old(
 
 def test_a_signature_is_renewed(through_proxy: Store, faulty: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers refuse one of more than 15 minutes, and temporary credentials end."""
-    stored, version = put(through_proxy, "object", DATA), Version()
+    stored, version = put(through_proxy, "object", DATA), Pinned()
     assert read(through_proxy, stored, version, 0) == DATA[:STEP]
     monkeypatch.setattr(s3_ranges, "LIFETIME", -1.0)
     assert read(through_proxy, stored, version, 9) == DATA[9 : STEP + 9]
@@ -133,7 +133,7 @@ def test_a_signature_is_renewed(through_proxy: Store, faulty: FaultyProxy, monke
 
 
 def test_an_object_that_is_replaced(through_proxy: Store, faulty: FaultyProxy, s3: Store) -> None:
-    stored, version = put(through_proxy, "object", DATA), Version()
+    stored, version = put(through_proxy, "object", DATA), Pinned()
     assert read(through_proxy, stored, version, 0) == DATA[:STEP]
     put(s3, "object", bytes(len(DATA)))
     with pytest.raises(Corrupt, match="was replaced while it was read"):
@@ -148,7 +148,7 @@ def test_row_117_refused_keys_have_their_own_error(
     stored = put(through_proxy, "object", DATA)
     faulty.set(Faults(refuse=lambda request: 403 if downloads(request) else None))
     with caplog.at_level(logging.DEBUG, "ocore_mover"), pytest.raises(StoreError) as refused:
-        read(through_proxy, stored, Version(), 0)
+        read(through_proxy, stored, Pinned(), 0)
     assert refused.value.reason == "StoreAccessDenied"
     for request in faulty.requests:
         signature = request.headers["authorization"].partition("Signature=")[2]
@@ -242,7 +242,7 @@ def test_row_117_only_the_right_answer_counts(
     answering: Answering, store: Store, status: int, changed: dict[str, str], known: str
 ) -> None:
     """Otherwise other bytes would be taken, or those of another version."""
-    version = Version()
+    version = Pinned()
     version.tag = known
     _, headers, _ = right("bytes=10-19")
     answering.first = status, {name: value for name, value in (headers | changed).items() if value}, b"0123456789"
@@ -253,7 +253,7 @@ def test_row_117_only_the_right_answer_counts(
 
 def test_row_117_a_server_that_sends_the_whole_object(answering: Answering, store: Store) -> None:
     answering.first = 200, {"ETag": TAG, "Content-Length": str(len(DATA))}, DATA
-    assert read(store, OBJECT, Version(), 10, 10) == DATA[10:20]
+    assert read(store, OBJECT, Pinned(), 10, 10) == DATA[10:20]
     assert answering.signed_once() == [True, False]
 
 
@@ -261,7 +261,7 @@ def test_a_server_that_does_not_answer(answering: Answering, store: Store, monke
     """The client's time limits apply."""
     monkeypatch.setattr(s3_client, "READ_TIMEOUT", 0.2)
     answering.first, answering.seconds = right("bytes=10-19"), 1.0
-    assert read(store, OBJECT, Version(), 10, 10) == DATA[10:20]
+    assert read(store, OBJECT, Pinned(), 10, 10) == DATA[10:20]
     assert answering.signed_once() == [True, False]
 
 
@@ -272,7 +272,7 @@ def test_a_bucket_in_the_hosts_name_and_a_proxy(
     monkeypatch.setenv("HTTP_PROXY", answering.endpoint)
     monkeypatch.setenv("NO_PROXY", "")
     options = S3Options(endpoint="http://s3.test", credentials=tmp_path, path_style=False)
-    assert read(open_store("s3://bucket/p", options), OBJECT, Version(), 10, 10) == DATA[10:20]
+    assert read(open_store("s3://bucket/p", options), OBJECT, Pinned(), 10, 10) == DATA[10:20]
     ((path, headers),) = answering.seen
     assert path == "http://bucket.s3.test/p/object"
     assert is_signed_once(headers)
