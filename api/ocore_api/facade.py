@@ -50,7 +50,7 @@ class Facade:
             self.streams,
             self.metrics.streams_dropped,
             stall_seconds=self.settings.stream_stall_seconds,
-            behind=lambda: self.cache.behind,
+            stale=lambda: self.cache.stale,
         )
         self.page = page_files.read(self.settings.ui_folder) if self.settings.ui else {}
         self.background += [self.authenticator.run, self.hub.run]

@@ -5,7 +5,7 @@ An object comes from `watch`, or with an answer to a write, into `store`. `refer
 its entry (`entries`): all that rows, events, the console and retention take from it, encoded once. `served` has the
 entries that are found by key, by id and in sorted lists (`queries`, `newest`). `changes` numbers what changed, and
 tells the streams; `dependents` are read again when another object changes. `listing` has answers that are encoded while
-they are sent; `console`, `standing` and `retention` make those of the console's API. `heartbeat` notices an API server
+they are sent; `console`, `standing` and `retention` make those of the console's API. `staleness` notices an API server
 that hangs.
 """
 

@@ -8,8 +8,8 @@ from typing import TypeVar
 import structlog
 
 from ocore_api.cache.entries import KINDS, Entry, EnvironmentEntry
-from ocore_api.cache.heartbeat import Heartbeat
 from ocore_api.cache.queries import Served
+from ocore_api.cache.staleness import Heartbeat, is_stale
 from ocore_api.cache.store import Store
 from ocore_api.cache.watch import Watch
 from ocore_api.views.values import Object
@@ -91,10 +91,9 @@ class Cache:
         return "; ".join(found[:3]) + (f"; {len(found) - 3} more" if len(found) > 3 else "") if found else None
 
     @property
-    def behind(self) -> bool:
-        """Whether the API server does not answer: changes may be missed, and what is read may be old."""
-        silent = self._heartbeat is not None and self._heartbeat.silent
-        return silent or any(watch.behind for watch in self._watches)
+    def stale(self) -> bool:
+        """As :func:`is_stale`."""
+        return is_stale(self._heartbeat, self._watches)
 
     async def find(self, type_: type[EntryT], id_: str, visible: Callable[[EntryT], bool] = _everyone) -> EntryT | None:
         """The entry of that type and id; None where it is not visible to the caller. What exists and is not visible is

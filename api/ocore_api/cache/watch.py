@@ -39,8 +39,6 @@ LONGEST_EVENT = 8 * 1024 * 1024
 PAUSES = (0.2, 20.0)
 #: Seconds after which a watch that has not heard from the API server makes the cache not ready.
 OUT_OF_STEP = 90.0
-#: Seconds of failed attempts after which changes are known to be missed: an API server that restarts is back before.
-BEHIND = 5.0
 #: Seconds after which the first watch after a failure is asked to end: that it lived is the first sign of life.
 PROBE = 2
 #: Failures of a watch after which the list is read again, if it was the API server that refused or sent something that
@@ -94,11 +92,10 @@ class Watch:
         return f"no answer from the API server for {silent:.0f} s{why}" if silent > OUT_OF_STEP else None
 
     @property
-    def behind(self) -> bool:
-        """Whether the API server does not answer, so that changes may be missed. Not where it refuses: 403, 404."""
-        if self._failing is None or self.unreadable:
-            return False
-        return asyncio.get_running_loop().time() - self._failing > BEHIND
+    def failing_since(self) -> float | None:
+        """Since when the API server does not answer, by the clock of the loop; None: it does, or it refuses (403,
+        404)."""
+        return None if self.unreadable else self._failing
 
     async def run(self) -> None:
         """Lists and watches until it is cancelled."""

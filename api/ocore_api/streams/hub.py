@@ -30,7 +30,7 @@ _log = structlog.get_logger()
 
 
 class Hub:
-    """All streams. `stall_seconds`: how long a reader may take nothing before it is dropped; `behind`: whether changes
+    """All streams. `stall_seconds`: how long a reader may take nothing before it is dropped; `stale`: whether changes
     may be missed; `clock`: seconds since the epoch."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Hub:
         dropped: Counter,
         *,
         stall_seconds: float,
-        behind: Callable[[], bool],
+        stale: Callable[[], bool],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -48,7 +48,7 @@ class Hub:
         self._dropped = dropped
         self._stall = stall_seconds
         self._clock = clock
-        self._behind = behind
+        self._stale = stale
         self._closed = False
         #: Operations that are followed.
         self.topics: dict[Operation, Topic] = {}
@@ -76,8 +76,8 @@ class Hub:
         with self._limit.hold(reader.principal.subject):
             if isinstance(reader, ProgressReader):
                 self._follow(reader)
-            elif self._behind():
-                raise ApiServerUnavailable(0, "Behind", "changes are not known: the watches get no answer")
+            elif self._stale():
+                raise ApiServerUnavailable(0, "Stale", "changes are not known: the watches get no answer")
             else:
                 self.followers.add(reader)
             self.readers.add(reader)
@@ -114,7 +114,7 @@ class Hub:
     def tick(self) -> None:
         """Ends streams whose token has expired, and those that may miss changes; drops readers that do not read, and
         sends comments."""
-        now, epoch, behind = time.monotonic(), self._clock(), self._behind()
+        now, epoch, stale = time.monotonic(), self._clock(), self._stale()
         for reader in tuple(self.readers):
             if reader.blocked_since and now - reader.blocked_since > self._stall:
                 subject = reader.principal.subject
@@ -123,7 +123,7 @@ class Hub:
                 reader.abort()
             elif epoch >= reader.principal.expires_at:
                 reader.close("the token has expired")
-            elif behind and isinstance(reader, ChangeReader):
+            elif stale and isinstance(reader, ChangeReader):
                 reader.close("the API server does not answer")
             elif now - reader.quiet_since >= KEEP_ALIVE:
                 reader.keep_alive()

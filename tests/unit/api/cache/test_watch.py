@@ -11,7 +11,7 @@ from kubernetes.aio import client
 
 from ocore_api import __main__ as program
 from ocore_api.auth import READ, Principal
-from ocore_api.cache import Cache, EnvironmentEntry, SnapshotEntry, heartbeat, watch
+from ocore_api.cache import Cache, EnvironmentEntry, SnapshotEntry, staleness, watch
 from ocore_api.errors import Problem
 from ocore_api.routes.access import owned_environment
 from ocore_kube.errors import Unavailable
@@ -20,7 +20,7 @@ from support.api import objects as o
 from support.api.fake_api_server import FakeApiServer
 
 #: Seconds after which the documents say that a silent API server is noticed.
-PROMISED = watch.BEHIND
+PROMISED = staleness.STALE_AFTER
 
 SNAPSHOT = o.uid_of("Snapshot/apps/before")
 
@@ -31,7 +31,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "SILENCE", 0.5)
     monkeypatch.setattr(watch, "ROUND", 0.3)
     monkeypatch.setattr(watch, "OUT_OF_STEP", 1.0)
-    monkeypatch.setattr(watch, "BEHIND", 0.3)
+    monkeypatch.setattr(staleness, "STALE_AFTER", 0.3)
 
 
 async def until(what: Callable[[], Any]) -> None:
@@ -97,40 +97,40 @@ def test_row_118_the_cache_says_that_it_misses_changes() -> None:
             await until(lambda: cache.not_ready is None)
             server.refuse = lambda _, __: (503, {"reason": "ServiceUnavailable", "message": "away"})
             server.disconnect()
-            assert not cache.behind, "it may be back in a moment"
-            await until(lambda: cache.behind)
+            assert not cache.stale, "it may be back in a moment"
+            await until(lambda: cache.stale)
             server.refuse = lambda _, __: None
-            await until(lambda: not cache.behind)
+            await until(lambda: not cache.stale)
 
     case(work)
 
 
 def test_row_118_the_cache_says_that_the_api_server_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """It keeps all connections open and sends nothing: the watches notice that by their silence only."""
-    monkeypatch.setattr(heartbeat, "PERIOD", 0.02)
-    monkeypatch.setattr(heartbeat, "DEADLINE", 0.1)
+    monkeypatch.setattr(staleness, "PERIOD", 0.02)
+    monkeypatch.setattr(staleness, "DEADLINE", 0.1)
     monkeypatch.setattr(watch, "SILENCE", 600)
 
     async def work(server: FakeApiServer) -> None:
         async with running(server) as cache:
             await until(lambda: cache.not_ready is None and server.versions > 1)
             server.answers.clear()
-            await until(lambda: cache.behind)
-            assert not any(w.behind for w in cache._watches), "nothing has failed"
+            await until(lambda: cache.stale)
+            assert not any(w.failing_since for w in cache._watches), "nothing has failed"
             server.answers.set()
-            await until(lambda: not cache.behind)
+            await until(lambda: not cache.stale)
 
     case(work)
 
 
 def test_a_healthy_api_server_gets_one_small_request_in_each_period() -> None:
-    assert heartbeat.PERIOD + 2 * heartbeat.DEADLINE <= PROMISED
+    assert staleness.PERIOD + 2 * staleness.DEADLINE <= PROMISED
 
     async def work(server: FakeApiServer) -> None:
         begin = asyncio.get_running_loop().time()
         async with running(server) as cache:
             await until(lambda: cache.not_ready is None and server.versions > 0)
-            most = 1 + (asyncio.get_running_loop().time() - begin) / heartbeat.PERIOD
+            most = 1 + (asyncio.get_running_loop().time() - begin) / staleness.PERIOD
             assert server.versions <= most
 
     case(work)
@@ -142,7 +142,7 @@ def test_row_118_what_may_not_be_read_is_not_missed() -> None:
         async with running(server) as cache:
             await until(lambda: any(w.unreadable for w in cache._watches))
             await asyncio.sleep(0.6)
-            assert not cache.behind
+            assert not cache.stale
 
     case(work)
 

@@ -10,7 +10,7 @@ import pytest
 from kubernetes.aio import client
 from playwright.sync_api import Page, expect
 
-from ocore_api.cache import Cache, heartbeat, watch
+from ocore_api.cache import Cache, staleness, watch
 from ocore_api.facade import Facade
 from ocore_kube.transport import Transport
 from support.api import objects as o
@@ -63,10 +63,10 @@ class Away:
 
 @pytest.fixture
 def away(built: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Away]:
-    monkeypatch.setattr(watch, "BEHIND", 0.5)
+    monkeypatch.setattr(staleness, "STALE_AFTER", 0.5)
     monkeypatch.setattr(watch, "PAUSES", (0.05, 0.2))
-    monkeypatch.setattr(heartbeat, "PERIOD", 0.2)
-    monkeypatch.setattr(heartbeat, "DEADLINE", 1.0)
+    monkeypatch.setattr(staleness, "PERIOD", 0.2)
+    monkeypatch.setattr(staleness, "DEADLINE", 1.0)
     api_server = FakeApiServer()
     for plural, obj in (("environments", o.environment()), ("snapshots", o.complete()), ("rollbacks", running())):
         api_server.put(plural, obj)

@@ -209,7 +209,7 @@ def test_the_end_of_the_server_ends_the_stream(fed: Fed) -> None:
 def test_row_118_no_stream_is_open_while_changes_are_missed(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that gets nothing but signs of life would take what it has for what is."""
     listener = begin(fed)
-    monkeypatch.setattr(Cache, "behind", property(lambda _: True))
+    monkeypatch.setattr(Cache, "stale", property(lambda _: True))
     listener.rest()
     assert "the API server does not answer" in listener.comments
     with fed.serving.client(projects=[o.PROJECT]) as client:

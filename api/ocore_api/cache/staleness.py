@@ -1,14 +1,21 @@
-"""Whether the API server answers: one small request after the other. A hung one keeps its connections open, so that a
-watch notices it only by its silence."""
+"""What makes the cache stale, and each stream of its changes: the API server does not answer.
+
+A hung API server keeps its connections open, so that a watch notices it only by its silence. So a small request follows
+the other.
+"""
 
 import asyncio
+from collections.abc import Iterable
 
+from ocore_api.cache.watch import Watch
 from ocore_kube.errors import ApiError
 from ocore_kube.transport import JSON, Transport
 
 #: Seconds from an answer to the next request, and seconds in which there must be an answer. Two requests in a row
-#: without one: the API server does not answer. That is within BEHIND seconds of a watch.
+#: without one: the API server does not answer. That is within STALE_AFTER.
 PERIOD, DEADLINE = 1.0, 2.0
+#: Seconds of failed attempts after which changes are known to be missed: an API server that restarts is back before.
+STALE_AFTER = 5.0
 
 
 class Heartbeat:
@@ -42,3 +49,11 @@ class Heartbeat:
         except (ApiError, ValueError):
             pass
         return True
+
+
+def is_stale(heartbeat: Heartbeat | None, watches: Iterable[Watch]) -> bool:
+    """Whether changes may be missed, and what is read may be old."""
+    if heartbeat is not None and heartbeat.silent:
+        return True
+    since = [watch.failing_since for watch in watches if watch.failing_since is not None]
+    return bool(since) and asyncio.get_running_loop().time() - min(since) > STALE_AFTER
