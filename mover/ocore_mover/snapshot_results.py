@@ -25,7 +25,6 @@ def of(stored: StoredManifest, *, read_back: bool = False, state: StoredState | 
         evidence=manifest.evidence,
         read_back=read_back,
         base_snapshot_id=manifest.base.snapshot_id if manifest.base is not None else "",
-        base_manifest_sha256=manifest.base.manifest_sha256 if manifest.base is not None else "",
         state=state,
     )
     more: dict[str, object] = {}

@@ -80,7 +80,6 @@ class SnapshotResult(SnapshotSizes):
         default="",
         description="Id of the full snapshot that has the files which this one does not store. Empty: a full.",
     )
-    base_manifest_sha256: str = Field(default="", description="SHA-256 of its manifest. Empty: a full.")
     state: StoredState | None = Field(
         default=None,
         description="What the state object in the store has. None: it has none, or an older mover reports.",
