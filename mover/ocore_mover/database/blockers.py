@@ -36,19 +36,18 @@ def _may_end(connection: Connection, role: str) -> bool:
     return bool(found)
 
 
-def wait_until_none(connection: Connection, live: str, *, patience: float | None = None) -> None:
+def wait_until_none(connection: Connection, live: str) -> None:
     """Returns once nothing that cannot be ended uses the live database.
 
-    Raises MoverError SessionsRemain after `patience` seconds (PATIENCE where it is None). It names each session and
-    prepared transaction, and the remedy. Raises psycopg.Error.
+    Raises MoverError SessionsRemain after PATIENCE seconds. It names each session and prepared transaction, and the
+    remedy. Raises psycopg.Error.
     """
-    limit = PATIENCE if patience is None else patience
     since = time.monotonic()
     while True:
         left, transactions = unendable(connection, [live]), sessions.prepared(connection, [live])
         if not left and not transactions:
             return
-        if time.monotonic() - since >= limit:
+        if time.monotonic() - since >= PATIENCE:
             raise _blocked(connection, live, left, transactions)
         time.sleep(_POLL)
 

@@ -131,6 +131,10 @@ WITH referenced AS (
   UNION SELECT oid FROM pg_roles WHERE rolname = ANY(%s)
 ), temporary AS (SELECT oid FROM pg_roles WHERE starts_with(rolname::text, %s))
 """
+#: Of the rows of `line`, in any order.
+_SHA256_OF_LINES = sql.SQL(
+    "sha256(int8send(count(*)) || coalesce(string_agg(line, ''::bytea ORDER BY line), ''::bytea))"
+)
 _COLUMNS = """
 SELECT c.relname::text, array_agg(a.attname::text ORDER BY a.attname)
   FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
@@ -154,7 +158,7 @@ def read(connection: Connection, roles: Iterable[str]) -> str:
         columns: dict[str, list[str]] = dict(connection.execute(_COLUMNS.encode(), [list(_ROWS)]).fetchall())
         rows = sql.SQL(" UNION ALL ").join(_digest(name, columns[name]) for name in sorted(columns))
         query = sql.SQL("{} SELECT encode({}, 'hex') FROM ({}) r(line)").format(
-            sql.SQL(_REFERENCED), _sha256_of_all("line"), rows
+            sql.SQL(_REFERENCED), _SHA256_OF_LINES, rows
         )
         found = connection.execute(query, [sorted(set(roles)), ROLE_PREFIX]).fetchone()
     return str(found[0]) if found else ""
@@ -170,16 +174,10 @@ def _digest(catalog: str, columns: list[str]) -> sql.Composed:
         " current_setting('server_version_num'), ROW({row})::text), getdatabaseencoding())) END FROM {catalog} t"
         " WHERE {where}) l(line)"
     ).format(
-        all=_sha256_of_all("line"),
+        all=_SHA256_OF_LINES,
         initial=sql.SQL(_INITIAL.get(catalog, "t.xmin = '1'")),
         name=sql.Literal(catalog),
         row=row,
         catalog=sql.Identifier(catalog),
         where=sql.SQL(_ROWS[catalog]),
-    )
-
-
-def _sha256_of_all(column: str) -> sql.Composed:
-    return sql.SQL("sha256(int8send(count(*)) || coalesce(string_agg({c}, ''::bytea ORDER BY {c}), ''::bytea))").format(
-        c=sql.Identifier(column)
     )

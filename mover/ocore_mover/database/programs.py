@@ -34,7 +34,7 @@ SAME_VALUES = "-c lc_monetary=C -c array_nulls=on"
 #: Majors that this software dumps and restores: those that the tests run against (docs/postgresql.md).
 SUPPORTED_MAJORS = range(15, 19)
 _DEBIAN = "/usr/lib/postgresql/{major}/bin"
-_STDERR_LINES = 40
+_STDERR_LINES, _SHOWN_LINES = 40, 4
 #: Lines of the first error: message, line, hint, query, context, and the first line of the command.
 _ERROR_LINES = 12
 _ERROR = re.compile(r"\S+: (?:error|fatal): ")
@@ -188,14 +188,14 @@ class Running:
     pg_dump and pg_restore fork one process per job; all of them are paused, resumed and killed together.
     """
 
-    def __init__(self, arguments: Sequence[str], *, environment: dict[str, str], stdout: int | None = None) -> None:
+    def __init__(self, arguments: Sequence[str], *, environment: dict[str, str]) -> None:
         # setpriv: the kernel kills the program when the thread that started it ends. We cannot catch SIGKILL, and a
         # dump that continued without us would fill the disk.
         wrapper = [shutil.which("setpriv") or "", "--pdeathsig", "KILL", "--"]
         self.process = subprocess.Popen(
             [*(wrapper if wrapper[0] else []), *arguments],
             stdin=subprocess.DEVNULL,
-            stdout=stdout if stdout is not None else subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=environment,
             process_group=0,
@@ -236,11 +236,11 @@ class Running:
         was reached."""
         return memory.oom_kills() > self._oom_kills
 
-    def error_output(self, lines: int = 4) -> str:
+    def error_output(self) -> str:
         """Its first error, else the last lines of its stderr, redacted, on one line; "no error output" where it wrote
         none."""
         self._reader.join(timeout=2)
-        shown = list(self._first_error) or list(self._lines)[-lines:]
+        shown = list(self._first_error) or list(self._lines)[-_SHOWN_LINES:]
         return redact.text("; ".join(line.strip() for line in shown if line.strip(" ^"))) or "no error output"
 
     def cause(self) -> str:

@@ -75,9 +75,9 @@ def prepared(connection: Connection, databases: Sequence[str]) -> list[str]:
     return [row[0] for row in found]
 
 
-def end_all(connection: Connection, databases: Sequence[str], *, timeout: float = END_TIMEOUT) -> int:
-    """Ends sessions until none remains, for at most `timeout` seconds; refuse connections first. Returns how many were
-    ended.
+def end_all(connection: Connection, databases: Sequence[str]) -> int:
+    """Ends sessions until none remains, for at most END_TIMEOUT seconds; refuse connections first. Returns how many
+    were ended.
 
     Raises MoverError SessionsRemain, which names the role and application of each remaining session and the missing
     grant.
@@ -87,7 +87,7 @@ def end_all(connection: Connection, databases: Sequence[str], *, timeout: float 
     denied: set[str] = set()
     while left := others(connection, databases):
         all_denied = all(session.role in denied for session in left)
-        if time.monotonic() - since >= (min(_GRACE, timeout) if all_denied else timeout):
+        if time.monotonic() - since >= (_GRACE if all_denied else END_TIMEOUT):
             raise _sessions_remain(connection, left, denied, time.monotonic() - since)
         for session in left:
             if session.role in denied:
