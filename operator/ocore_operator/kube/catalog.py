@@ -9,7 +9,7 @@ decided against the API server.
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Generic, TypedDict, TypeVar, cast, overload
+from typing import Any, ClassVar, Generic, TypeVar, cast, overload
 
 from ocore_crds import conditions as c
 from ocore_crds.text import timestamps
@@ -95,47 +95,31 @@ class Index(Generic[EntryT]):
     name: str
 
 
-class Common(TypedDict):
-    """The fields of Entry."""
-
-    key: Key
-    work: Work
-    uid: str
-    id: str
-    created: str
-    version: int
-    phase: str
-    terminal: bool
-    deleting: bool
-    refused: bool
-    unreadable: bool
-
-
-def common(kind: str, obj: Object, asks: Callable[[Object], Work] = lambda _: NO_WORK) -> Common:
-    """What the entries of all kinds have, for the kinds' `entry.py`. `asks`: what it asks of the operator; nothing in
-    particular where that cannot be read."""
+def common(kind: str, obj: Object, asks: Callable[[Object], Work] = lambda _: NO_WORK) -> dict[str, Any]:
+    """The fields of Entry, for the kinds' `entry.py`. `asks`: what it asks of the operator; nothing in particular where
+    that cannot be read."""
     try:
         work = asks(obj)
     except UNREADABLE_ERRORS:
         work = NO_WORK
     meta, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
     conditions = status.get("conditions") or ()
-    return Common(
-        key=Key(kind, shared(meta["namespace"]), meta["name"]),
-        work=work,
-        uid=meta["uid"],
-        id=spec.get("id") or meta["uid"],
-        created=meta["creationTimestamp"],
-        version=int(meta["resourceVersion"]),
-        phase=shared(status.get("phase") or ""),
-        terminal=c.is_terminal(conditions),
-        deleting="deletionTimestamp" in meta,
-        refused=any(
+    return {
+        "key": Key(kind, shared(meta["namespace"]), meta["name"]),
+        "work": work,
+        "uid": meta["uid"],
+        "id": spec.get("id") or meta["uid"],
+        "created": meta["creationTimestamp"],
+        "version": int(meta["resourceVersion"]),
+        "phase": shared(status.get("phase") or ""),
+        "terminal": c.is_terminal(conditions),
+        "deleting": "deletionTimestamp" in meta,
+        "refused": any(
             x["type"] in (c.STALLED, c.FAILED) and x.get("status") == "True" and x.get("reason") == c.DUPLICATE_ID
             for x in conditions
         ),
-        unreadable=False,
-    )
+        "unreadable": False,
+    }
 
 
 def shared(text: str) -> str:
