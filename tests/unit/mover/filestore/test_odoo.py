@@ -574,19 +574,6 @@ def test_plain_tar_and_zstd_read_the_packs(site: Site, folder_store: Store, tmp_
     assert {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()} == site.contents
 
 
-def test_offsets_are_those_of_the_uncompressed_tar(site: Site, folder_store: Store) -> None:
-    site.fill(50)
-    artifact = site.store(folder_store, jobs=1)
-    by_pack = {
-        pack.key.rpartition("/")[2]: b"".join(unpack._tar(folder_store.read(pack), pack)) for pack in artifact.packs
-    }
-    entries = list(unpack.entries(folder_store, artifact, parse_odoo))
-    assert len(entries) == 50
-    for entry in entries:
-        data = by_pack[entry.pack][entry.offset : entry.offset + entry.size]
-        assert data == site.contents[entry.name]
-
-
 def test_freezing_is_fast(site: Site) -> None:
     """In processor time, which other work on the machine does not change much. The bound is ten times what it takes."""
     for number in range(5000):

@@ -233,9 +233,7 @@ def test_the_mode_is_changed_only_where_the_umask_limits_it(
 # --- new files ---------------------------------------------------------------------------------------------------
 
 
-def test_a_new_file_is_compared_with_its_name(
-    site: Site, adding: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_file_is_written_once(site: Site, adding: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     run = adding()
     for data in MANY:
         entry = entry_of(data)

@@ -313,29 +313,6 @@ def test_what_waited_for_what_came_does_not_wait_any_more() -> None:
     assert page._memory.waiting == {"other": {"c": "3"}, "new": {"d": "4"}}
 
 
-@pytest.mark.parametrize(("existing", "refused"), [(2, False), (3, True), (4, True)])
-def test_the_limit_counts_what_the_namespace_has(
-    monkeypatch: pytest.MonkeyPatch, existing: int, *, refused: bool
-) -> None:
-    page = page_of(import_limit=3)
-    cast(Any, page.ctx).catalog = SimpleNamespace(is_elsewhere=lambda *_: False)
-    page.known.update({str(number): Known("x", half=False, imported_at="") for number in range(existing)})
-    identity = SimpleNamespace(snapshot_id="id")
-    entry = SimpleNamespace(result=SimpleNamespace(identity=identity, base_snapshot_id=""))
-    monkeypatch.setattr(pages.rules, "belongs", lambda *_: SimpleNamespace(name="shop"))
-    monkeypatch.setattr(pages.rules, "names", lambda _: ["first"])
-    monkeypatch.setattr(pages.rules, "body", lambda *_: body("first"))
-    asked: list[str] = []
-
-    async def noted(_: Any, id_: str, *__: Any) -> None:
-        asked.append(id_)
-
-    monkeypatch.setattr(page, "made", noted)
-    asyncio.run(page._import(cast(Any, entry), "line"))
-    assert asked == ([] if refused else ["id"])
-    assert page.counted.refused == refused
-
-
 @pytest.mark.parametrize("full", [True, False])
 def test_a_page_goes_on_where_its_time_was_up(monkeypatch: pytest.MonkeyPatch, *, full: bool) -> None:
     """Time is up after the full ones, or after the others."""
