@@ -51,10 +51,10 @@ class Recorder:
             self.verbs.add((group, resource, "create"))  # an apply creates what does not exist
         return {"metadata": {}, "items": []}
 
-    async def lines(self, path: str, **_: Any) -> AsyncIterator[str]:
-        """As ocore_kube.transport.Transport.lines, of a log."""
+    async def lines(self, path: str, *, query: Mapping[str, str], **_: Any) -> AsyncIterator[str]:
+        """As ocore_kube.transport.Transport.lines, of a log or a watch."""
         group, resource, _named = _parts(path)
-        self.verbs.add((group, resource, "get"))
+        self.verbs.add((group, resource, "watch" if "watch" in query else "get"))
         return
         yield ""
 
@@ -83,6 +83,7 @@ SAMPLES: Mapping[str, Any] = {
     "type_": ANY, "namespace": "a", "name": "b", "pod": "b", "uid": "u", "labels": "a=b", "keep": bool, "spec": {},
     "patch": {}, "status": {}, "fields": {}, "conditions": [], "finalizers": [], "replicas": 1, "resource_version": "1",
     "annotations": {}, "api_version": "apps/v1", "metadata": {"namespace": "a", "name": "b"}, "given": {},
+    "seconds": 1.0,
 }  # fmt: skip
 
 
