@@ -392,7 +392,8 @@ def list_files(
     path: Annotated[str, typer.Argument(help="Folder of the filestore; the default is the filestore itself.")] = "",
     list_tables: Annotated[bool, typer.Option("--tables", help="List the tables of the database instead.")] = False,
 ) -> None:
-    """List a folder of a snapshot's filestore, or the tables of its database. Reads the S3 store with your own keys."""
+    """List a folder of a snapshot's filestore, or the tables of its database. Reads an S3 store with your own
+    keys, and one on a claim by a pod of yours."""
     if list_tables and path:
         raise typer.BadParameter("--tables goes without a folder")
     from . import extracts
@@ -428,7 +429,8 @@ def copy_files(
     ],
     timeout: Seconds = None,
 ) -> None:
-    """Copy a file, a folder or tables out of a snapshot, beside what is live. Reads the S3 store with your own keys."""
+    """Copy a file, a folder or tables out of a snapshot, beside what is live. Reads an S3 store with your own
+    keys, and one on a claim by a pod of yours."""
     from . import extracts
 
     tables = rows.wanted(source, target)

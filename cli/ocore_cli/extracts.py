@@ -1,4 +1,4 @@
-"""``kubectl ocore ls`` and ``cp``: an Extract, and one GET of what it has put into the store."""
+"""``kubectl ocore ls`` and ``cp``: an Extract, and one read of what it has put into the store."""
 
 import hashlib
 import json
@@ -6,8 +6,8 @@ import os
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -22,9 +22,8 @@ from ocore_crds.resources.extract import ExtractStatus
 from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_crds.resources.snapshotstore import S3, SnapshotStoreSpec
 from ocore_crds.text.quantity import counted, human
-from ocore_crds.text.shell import command
 
-from . import s3
+from . import claims, s3
 from .errors import CliError, Refused, TimedOut
 from .interrupts import pause
 from .objects import Objects, needed
@@ -53,10 +52,9 @@ def show(
         "listing": {"tables": True} if tables else {"path": path.strip("/")},
         "target": {"store": {}},
     }
-    _need_s3(objects, snapshot, "It can be listed where the claim is mounted")
-    keys = s3.credentials(os.environ, access.credentials_file)
-    with _extract(objects, notes, snapshot, spec, None) as status, tempfile.TemporaryFile() as file:
-        _download(objects, status, keys, access, file)
+    _need_access(objects, snapshot, access)
+    with _extract(objects, notes, snapshot, spec, None) as (extract, status), tempfile.TemporaryFile() as file:
+        _download(objects, notes, extract, status, access, file)
         file.seek(0)
         table = Table(box=None, pad_edge=False, header_style="bold")
         counted = "Rows" if tables else "Files"
@@ -110,20 +108,14 @@ def copy(
         raise Refused(f"{target} exists: name a target that does not exist")
     if not target.parent.is_dir():
         raise Refused(f"the folder {target.parent} does not exist. Create it")
-    instead = (
-        f"Copy into the filestore's claim: {command('kubectl', 'ocore', 'cp', f'{snapshot}:{path}', 'claim:FOLDER')}"
-    )
-    _need_s3(
-        objects, snapshot, instead if tables is None else "Create an Extract, and read the tar where it is mounted"
-    )
-    keys = s3.credentials(os.environ, access.credentials_file)
+    _need_access(objects, snapshot, access)
     spec = tables or {**wanted(path), "target": {"store": {}}}
     with (
-        _extract(objects, notes, snapshot, spec, timeout) as status,
+        _extract(objects, notes, snapshot, spec, timeout) as (name, status),
         tempfile.TemporaryDirectory(prefix=".ocore-cp-", dir=target.parent) as work,
         tempfile.TemporaryFile(dir=target.parent) as file,
     ):
-        _download(objects, status, keys, access, file)
+        _download(objects, notes, name, status, access, file)
         file.seek(0)
         links = unpack(file, path if "files" in spec else "", Path(work) / "new")
         (Path(work) / "new").rename(target)
@@ -161,23 +153,25 @@ def unpack(file: IO[bytes], path: str, target: Path) -> int:
     return links
 
 
-def _need_s3(objects: Objects, snapshot: str, instead: str) -> None:
-    """Raises Refused where the snapshot is not in an S3 store."""
+def _need_access(objects: Objects, snapshot: str, access: Access) -> None:
+    """Raises CliError where the caller could not read the snapshot's store: before an Extract is created."""
     status = SnapshotStatus.model_validate(needed(objects, SNAPSHOT, snapshot).get("status") or {})
     name = status.store_name or ""
     found = objects.get(SNAPSHOT_STORE, name) if name else None
-    if found is not None and SnapshotStoreSpec.model_validate(found["spec"], extra="ignore").s3 is None:
-        raise Refused(f"SnapshotStore {name} is a claim, which this program cannot read. {instead}")
+    if found is not None and SnapshotStoreSpec.model_validate(found["spec"], extra="ignore").claim is not None:
+        claims.need_kubectl()
+    else:
+        s3.credentials(os.environ, access.credentials_file)
 
 
 @contextmanager
 def _extract(
     objects: Objects, notes: Console, snapshot: str, spec: dict[str, Any], timeout: float | None
-) -> Iterator[ExtractStatus]:
-    """The status of a new Extract, which is deleted after the block, with what it has made."""
+) -> Iterator[tuple[str, ExtractStatus]]:
+    """Name and status of a new Extract, which is deleted after the block, with what it has made."""
     name = _create(objects, snapshot, {**spec, "expiresAfterSeconds": EXPIRES})
     try:
-        yield _wait(objects, notes, name, timeout)
+        yield name, _wait(objects, notes, name, timeout)
     finally:
         with suppress(CliError):  # it expires
             objects.delete(EXTRACT, name)
@@ -215,19 +209,39 @@ def _wait(
         pause(PAUSE)
 
 
-def _download(objects: Objects, status: ExtractStatus, keys: s3.Credentials, access: Access, file: IO[bytes]) -> None:
+def _download(
+    objects: Objects, notes: Console, extract: str, status: ExtractStatus, access: Access, file: IO[bytes]
+) -> None:
     """Reads the object of the Extract into the file, and compares its SHA-256. Raises CliError."""
     store, result = status.store_name or "", status.result or Extracted()
     spec = SnapshotStoreSpec.model_validate(needed(objects, SNAPSHOT_STORE, store)["spec"], extra="ignore")
-    if spec.s3 is None or result.key is None:
-        raise CliError(f"the Extract has put nothing into the S3 store {store}")
-    digest = hashlib.sha256()
-    url = s3.url_of(spec.s3, result.key, access.endpoint)
-    for chunk in s3.get(url, spec.s3.region, keys, _ca(objects, spec.s3, access.ca_file)):
-        digest.update(chunk)
-        file.write(chunk)
+    if result.key is None:
+        raise CliError(f"the Extract has put nothing into the store {store}")
+    digest, read = hashlib.sha256(), 0
+    with closing(_chunks(objects, notes, extract, status, spec, access)) as chunks:
+        for chunk in chunks:
+            read += len(chunk)
+            if result.size is not None and read > result.size:
+                break  # what is longer is not it, and could fill the disk
+            digest.update(chunk)
+            file.write(chunk)
     if digest.hexdigest() != result.sha256:
-        raise CliError(f"{url} is not what the Extract has written: its SHA-256 differs. Try again")
+        raise CliError(
+            f"{result.key} in store {store} is not what the Extract has written: its SHA-256 differs. Try again"
+        )
+
+
+def _chunks(
+    objects: Objects, notes: Console, extract: str, status: ExtractStatus, spec: SnapshotStoreSpec, access: Access
+) -> Generator[bytes, None, None]:
+    """The object of the Extract, as the caller can read the store. Raises CliError."""
+    key = (status.result or Extracted()).key or ""
+    if spec.claim is not None:
+        yield from claims.read(objects, notes, extract, status, spec.claim)
+    elif spec.s3 is not None:
+        keys = s3.credentials(os.environ, access.credentials_file)
+        url = s3.url_of(spec.s3, key, access.endpoint)
+        yield from s3.get(url, spec.s3.region, keys, _ca(objects, spec.s3, access.ca_file))
 
 
 def _ca(objects: Objects, store: S3, file: Path | None) -> str | None:

@@ -50,6 +50,13 @@ class Objects:
 
         target = config.target(kubeconfig, context)
         self._api = Transport(target, seconds, interactive=interactive)
+        #: The same choice for kubectl.
+        self.flags = tuple(
+            part
+            for name, value in (("--kubeconfig", kubeconfig), ("--context", context))
+            if value is not None
+            for part in (name, value)
+        )
         self.namespace = namespace or target.namespace
 
     def get(self, kind: Kind, name: str) -> Object | None:
@@ -73,13 +80,17 @@ class Objects:
     def create(self, kind: Kind, body: Object) -> Object:
         """Creates an object and returns it as the API server has it. Raises CliError with the API server's message if
         it is refused: a field that it does not know is an error."""
-        # An older CRD drops fields that it does not know: without dryRun, a preview would be a rollback.
-        made = self._ask("POST", path_of(self, kind), {"fieldValidation": "Strict"}, body)
+        made = self.post(path_of(self, kind), body)
         if made is None:
             need_installed(self, kind)
             raise CliError(f"namespace {self.namespace} does not exist. List all: kubectl get namespaces")
-        answer: Object = json.loads(made)
-        return answer
+        return made
+
+    def post(self, path: str, body: Object) -> Object | None:
+        """Creates an object of any kind; None where the path does not exist. Raises CliError as :meth:`create`."""
+        # An older CRD drops fields that it does not know: without dryRun, a preview would be a rollback.
+        made = self._ask("POST", path, {"fieldValidation": "Strict"}, body)
+        return json.loads(made) if made is not None else None
 
     def apply(self, kind: Kind, body: Object) -> None:
         """Server-side apply under the name of this program, without force. Raises CliError where another manager owns a
@@ -95,7 +106,11 @@ class Objects:
 
     def delete(self, kind: Kind, name: str) -> None:
         """Deletes the object; one that does not exist is deleted already."""
-        self._ask("DELETE", path_of(self, kind, name))
+        self.remove(path_of(self, kind, name))
+
+    def remove(self, path: str) -> None:
+        """The same for an object of any kind."""
+        self._ask("DELETE", path)
 
     def user(self) -> str:
         """The user name that the API server knows the caller by, for `spec.requestedBy`: the chart's admission policy

@@ -1,16 +1,20 @@
 """Snapshots: complete with evidence on every kind of store, layout and server; deletion, pins, reading back, restarts;
 what a store on a claim needs; the proof that a rollback works."""
 
+import hashlib
 import json
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 import pytest
+import yaml
 
-from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
+from support.cluster.cluster import Cluster, Object, condition, is_true, unique, wait_for
 from support.cluster.failpoints import armed, job_of, running_pod
+from support.cluster.kubectl_ocore import ocore
 from support.cluster.promises import fresh, manifest
 from support.cluster.site import DEMO_IMAGE, Servers, Site, Sites
 
@@ -242,6 +246,40 @@ def test_a_preview_of_layout_plain_and_a_store_on_a_claim(sites: Sites) -> None:
     assert files["layout"] == "Plain"
     assert files["filesToMove"] == files["filesInSnapshot"] > 0
     assert preview["database"]["rowsCounted"] is True
+
+
+def test_files_come_out_of_a_store_on_a_claim(cluster: Cluster, sites: Sites, tmp_path: Path) -> None:
+    """To a tenant with the role `edit`, by a pod of their own; with the role `view` nothing is created."""
+    site = sites.of(store="Claim", layout="Plain")
+    config = yaml.safe_load(Path(cluster.env["KUBECONFIG"]).read_text())
+    for role in ("edit", "view"):
+        user = unique(role)
+        cluster.kubectl("-n", site.namespace, "create", "rolebinding", user, f"--clusterrole={role}", f"--user={user}")
+        as_user = [{**each, "user": {**each["user"], "as": user}} for each in config["users"]]
+        (tmp_path / role).write_text(yaml.safe_dump({**config, "users": as_user}))
+
+    def left() -> set[str]:
+        found = cluster.kubectl("-n", site.namespace, "get", "pods,extracts.ocore.dev", "-o", "name").split()
+        return {name for name in found if "ocore-reader-" in name or name.startswith("extract.")}
+
+    code, listed, errors = ocore(site, "ls", "base", "--kubeconfig", str(tmp_path / "edit"))
+    assert code == 0, errors
+    folder = next(line.split()[-1] for line in listed.splitlines() if line.startswith("folder"))
+    code, text, errors = ocore(
+        site, "cp", f"base:{folder}", str(tmp_path / "out"), "--kubeconfig", str(tmp_path / "edit")
+    )
+    assert code == 0, errors + text
+    sums = f"cd /claim/{site.path}/{folder} && find . -type f -exec sha256sum {{}} +"
+    live = dict(reversed(line.split("  ./", 1)) for line in site.in_shop("sh", "-c", sums)[1].splitlines())
+    files = [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    copied = {str(f.relative_to(tmp_path / "out")): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+    assert copied
+    assert copied.items() <= live.items()
+
+    code, text, errors = ocore(site, "ls", "base", "--kubeconfig", str(tmp_path / "view"))
+    assert (code, text) == (3, ""), errors
+    assert "permission denied" in errors
+    wait_for("the pods and Extracts are gone", lambda: left() == set(), 60)
 
 
 def test_orphans_are_reported_and_removed_on_request(cluster: Cluster, sites: Sites) -> None:

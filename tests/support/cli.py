@@ -67,6 +67,10 @@ class FakeObjects:
         self.texts: dict[str, str] = {}
         self.applied: list[tuple[Kind, Object]] = []
         self.deleted: list[tuple[Kind, str]] = []
+        #: Objects of other kinds, by path.
+        self.posted: list[tuple[str, Object]] = []
+        self.removed: list[str] = []
+        self.flags: tuple[str, ...] = ()
 
     def get(self, kind: Kind, name: str) -> Object | None:
         queue = self.states.get(kind.singular, [None])
@@ -100,6 +104,13 @@ class FakeObjects:
         self.created.append((kind, body))
         name = body["metadata"].get("name") or body["metadata"]["generateName"] + "x7k2p"
         return {**body, "metadata": {**body["metadata"], "name": name}}
+
+    def post(self, path: str, body: Object) -> Object | None:
+        self.posted.append((path, body))
+        return {**body, "metadata": {**body["metadata"], "name": body["metadata"]["generateName"] + "x7k2p"}}
+
+    def remove(self, path: str) -> None:
+        self.removed.append(path)
 
     def apply(self, kind: Kind, body: Object) -> None:
         self.applied.append((kind, body))

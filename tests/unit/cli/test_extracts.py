@@ -268,14 +268,6 @@ def test_without_keys_nothing_is_created(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.usefixtures("keys")
-def test_a_store_on_a_claim_is_refused_with_the_other_way(tmp_path: Path) -> None:
-    found = FakeObjects(snapshot=[SNAPSHOT], snapshotstore=[{"spec": {"claim": {"claimName": "backups"}}}])
-    with pytest.raises(Refused, match="claim:FOLDER"):
-        copy(found, "papers", tmp_path / "out")
-    assert found.created == []
-
-
-@pytest.mark.usefixtures("keys")
 def test_an_extract_that_fails_says_why_and_is_deleted(tmp_path: Path) -> None:
     failed = condition("Failed", reason="FilesNotFound", message="The snapshot has no file 'papers'.")
     found = FakeObjects(
