@@ -15,7 +15,6 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from ocore_crds.kinds import EXTRACT
 from ocore_crds.naming import LABEL_COMMAND, LABEL_UID, MOVER_CONTAINER
 from ocore_crds.reports.extracted import Extracted
 from ocore_crds.resources.extract import ExtractStatus
@@ -54,19 +53,18 @@ def read(
     """What the Extract has made, in chunks. `start`: seconds in which the pod must start. Raises CliError."""
     key = (status.result or Extracted()).key or ""
     path = "/".join(part for part in (_MOUNT, claim.path, key) if part)
-    with _pod(objects, body(extract, status, _source(objects, extract, status), claim.claim_name)) as name:
+    with _pod(objects, body(_source(objects, extract, status), claim.claim_name)) as name:
         _wait(objects, notes, name, start)
         program = [need_kubectl(), *objects.flags, "-n", objects.namespace, "exec", name, "-c", CONTAINER]
         yield from _output([*program, "--", "cat", "--", path])
 
 
-def body(extract: str, status: ExtractStatus, source: Object, claim: str) -> Object:
+def body(source: Object, claim: str) -> Object:
     """The pod, with image, user and node of a pod of the Extract's Job. That one may be forged: nothing else of it is
     believed. Pure."""
     spec = source["spec"]
     image = next(each["image"] for each in spec["containers"] if each["name"] == MOVER_CONTAINER)
     context = {k: v for k, v in (spec.get("securityContext") or {}).items() if k in _IDENTITY}
-    owner = {"apiVersion": EXTRACT.api_version, "kind": EXTRACT.kind, "name": extract, "uid": status.id}
     pod: Object = {
         "restartPolicy": "Never",
         "activeDeadlineSeconds": DEADLINE,
@@ -99,8 +97,8 @@ def body(extract: str, status: ExtractStatus, source: Object, claim: str) -> Obj
         fields = [{"key": "metadata.name", "operator": "In", "values": [node]}]
         needed = {"nodeSelectorTerms": [{"matchFields": fields}]}
         pod["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": needed}}
-    metadata = {"generateName": "ocore-reader-", "ownerReferences": [owner]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod}
+    # Neither labels nor an owner of ours: the chart's policy on writers refuses them to everyone but the operator.
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "ocore-reader-"}, "spec": pod}
 
 
 def _pods(objects: Objects) -> str:
@@ -130,7 +128,7 @@ def _pod(objects: Objects, wanted: Object) -> Iterator[str]:
     try:
         yield name
     finally:
-        with suppress(CliError):  # it ends at its deadline, and is deleted with the Extract
+        with suppress(CliError):  # it ends at its deadline
             objects.remove(f"{_pods(objects)}/{name}")
 
 

@@ -120,7 +120,7 @@ def copy(
         links = unpack(file, path if "files" in spec else "", Path(work) / "new")
         (Path(work) / "new").rename(target)
     result = status.result or Extracted()
-    left_out = f"; {links} symbolic links were left out" if links else ""
+    left_out = f"; left out: {counted(links, 'symbolic link')}" if links else ""
     rows = f" with {counted(result.rows, 'row')}" if tables is not None else ""
     return f"{target}: {counted(result.files, 'file')} of {human(result.bytes)}{rows}{left_out}"
 
