@@ -118,7 +118,7 @@ def test_a_key_server_that_is_down(served_keys: KeyServer) -> None:
 
 
 def test_a_key_server_that_does_not_answer(served_keys: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "TIMEOUT", 0.3)
+    monkeypatch.setattr(sources, "TIMEOUT", 2.0)
 
     async def work(a: Authenticator) -> None:
         served_keys.delay = 60
