@@ -118,6 +118,7 @@ def test_row_145_the_last_good_state_before_a_deployment_is_found_on_the_axis(
     press(page, "Enter")
     expect(page.get_by_role("heading", level=1, name=re.compile("^Snapshot of .*before 2"))).to_be_visible()
     page.go_back()
+    expect(axis(page)).not_to_have_attribute("aria-valuemax", "0")  # its marks are loaded
     press(page, "PageUp")
     expect(axis(page)).to_have_attribute("aria-valuemax", "0")
     press(page, "PageDown")
