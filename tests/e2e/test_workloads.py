@@ -158,7 +158,9 @@ def test_cron_jobs_and_other_kinds_are_stopped_and_started(site: Site, change: C
     job = site.cluster.get("Job", "running", site.namespace)
     assert job is not None
     # Kubernetes writes whole seconds, we write milliseconds: as texts, the same second compares the wrong way.
-    ended, switched = (timestamps.parse(text) for text in (job["status"]["completionTime"], obj["status"]["switchedAt"]))
+    ended, switched = (
+        timestamps.parse(text) for text in (job["status"]["completionTime"], obj["status"]["switchedAt"])
+    )
     assert ended <= switched, "its Job was not waited for"
     assert spec_of(site, "CronJob", "report")["suspend"] is False
     assert spec_of(site, "CronJob", "off")["suspend"] is True
