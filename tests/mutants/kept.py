@@ -33,6 +33,8 @@ from mutants.patches import HERE, Mutant
 #: Variables that a test may depend on begin with these, but for those that say where something is kept.
 VARIABLES = ("LANG", "LC_", "TZ", "PG", "OCORE_", "PYDANTIC_", "HYPOTHESIS_")
 OF_A_RUN = ("OCORE_CACHE", "OCORE_PARTS", "OCORE_CLUSTER")
+#: Of files of which only the contents count. Each checkout of CI has its own copy, in another folder.
+OF_A_FILE = ("OCORE_ODOO",)
 COMPUTED_IMPORTS = ("import_module", "__import__", "walk_packages", "iter_modules", "resolve_name")
 
 
@@ -154,12 +156,22 @@ def environment() -> str:
     with contextlib.suppress(FileNotFoundError):
         debian = subprocess.run(["dpkg-query", "-W"], capture_output=True, text=True, check=False).stdout
     variables = sorted(
-        f"{name}={value}" for name, value in os.environ.items() if name.startswith(VARIABLES) and name not in OF_A_RUN
+        f"{name}={_known_by(name, value)}"
+        for name, value in os.environ.items()
+        if name.startswith(VARIABLES) and name not in OF_A_RUN
     )
     in_memory = tempfile.gettempdir().startswith("/dev/shm")
     about = [sys.version, platform.machine(), platform.release(), str(os.geteuid()), str(in_memory), debian]
     runner = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("*.py"))]
     return _sha256(json.dumps([about, packages, variables, runner]).encode())
+
+
+def _known_by(name: str, value: str) -> str:
+    """What a variable's value means for a test: of an archive its contents, not the folder that it is in."""
+    if name in OF_A_FILE and Path(value).is_file():
+        with Path(value).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return value
 
 
 class Kept:

@@ -160,6 +160,20 @@ def test_it_is_tried_again_in_another_environment(
         kept.environment.cache_clear()
 
 
+def test_of_an_archive_only_the_contents_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Odoo of CI is in another folder at each run."""
+    found = []
+    for place, contents in (("a", b"odoo"), ("b", b"odoo"), ("c", b"other")):
+        (tmp_path / place).mkdir()
+        archive = tmp_path / place / "odoo.tar"
+        archive.write_bytes(contents)
+        monkeypatch.setenv("OCORE_ODOO", str(archive))
+        kept.environment.cache_clear()
+        found.append(kept.environment())
+    kept.environment.cache_clear()
+    assert found[0] == found[1] != found[2]
+
+
 def test_it_is_tried_again_where_the_patch_changed(folder: Path, source: Path) -> None:
     other = patches.parse(
         KILLED.name,
