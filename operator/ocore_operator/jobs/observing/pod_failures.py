@@ -8,8 +8,10 @@ from ocore_crds.naming import MOVER_CONTAINER
 from ocore_crds.protocol import Failure
 from ocore_operator.kube.resources import Object
 
-#: Seconds in which a missing Secret or ConfigMap that a pod mounts may still appear.
+#: Seconds in which a missing Secret or ConfigMap that a pod mounts, or a key of it, may still appear.
 MISSING_PATIENCE = 30.0
+#: How the kubelet words that it is missing.
+_ABSENT = re.compile("not found|references non-existent (secret|config) key")
 
 #: Seconds after which a Job whose node does not exist any more gets another attempt, which may run on another node.
 GONE_PATIENCE = 30.0
@@ -48,7 +50,8 @@ _ADVICE: dict[str, tuple[str, bool]] = {
     "RunContainerError": ("See `kubectl describe pod` of the Job.", False),
     "Unschedulable": (_NO_NODE, False),
     "FailedMount": (
-        "Check that the Secrets, ConfigMaps and claims that the Environment and its SnapshotStore name exist.",
+        "Check that the Secrets, ConfigMaps and claims that the Environment and its SnapshotStore name exist, with"
+        " their keys.",
         False,
     ),
     "FailedAttachVolume": ("The volume is attached to another node: a claim can be ReadWriteOnce.", False),
@@ -200,7 +203,7 @@ class Trouble:
         """The same with an Event's reason and message, where its own kind is VAGUE."""
         if self.known:
             return self
-        patience = MISSING_PATIENCE if kind == "FailedMount" and "not found" in message else None
+        patience = MISSING_PATIENCE if kind == "FailedMount" and _ABSENT.search(message) else None
         return replace(self, kind=kind, message=message, patience=patience)
 
 

@@ -111,6 +111,35 @@ def test_row_103_a_job_for_a_node_that_may_come_back_has_the_start_deadline(mess
     assert isinstance(state, Starting)
 
 
+#: Of a kubelet of Kubernetes 1.36: a Secret, a key of it, a key of a ConfigMap. And one that only waits for its volume.
+ABSENT = (
+    'MountVolume.SetUp failed for volume "database" : secret "shop-db" not found',
+    'MountVolume.SetUp failed for volume "tls" : references non-existent secret key: ca.crt',
+    'MountVolume.SetUp failed for volume "config" : references non-existent config key: odoo.conf',
+)
+UNMOUNTED = 'MountVolume.SetUp failed for volume "filestore" : mount failed: exit status 32'
+
+
+def unmounted(message: str, seconds: float) -> Object | object:
+    """What is known of a Job whose pod has a node, and whose volume the kubelet could not mount, after some seconds."""
+    creating = pod("a", {"waiting": {"reason": "ContainerCreating"}}, phase="Pending")
+    warnings = {creating["metadata"]["uid"]: ("FailedMount", message)}
+    return classify(job("a"), [creating], warnings, NOW + timedelta(seconds=seconds), 180)
+
+
+@pytest.mark.parametrize("message", ABSENT)
+def test_what_a_pod_mounts_and_does_not_exist_ends_the_job_soon(message: str) -> None:
+    assert isinstance(unmounted(message, 29), Starting)
+    state = unmounted(message, 31)
+    assert isinstance(state, JobFailed)
+    assert message in state.failure.message
+
+
+def test_a_volume_that_is_not_mounted_yet_has_the_start_deadline() -> None:
+    assert isinstance(unmounted(UNMOUNTED, 179), Starting)
+    assert isinstance(unmounted(UNMOUNTED, 181), JobFailed)
+
+
 def test_a_refused_pod_is_shown_with_the_line() -> None:
     made = job("a")
     message = 'Error creating: pods "a" is forbidden: exceeded quota: small'
