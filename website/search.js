@@ -31,9 +31,11 @@ ca cert certificate x509
 change renew replace rotate rotation
 broken crash damaged defect error fail failure problem troubleshooting wrong
 cnpg cloudnativepg
+claim pvc persistentvolumeclaim
 clean cleanup delete drop erase purge remove uninstall
 clone copy staging
 ci gitlab github jenkins pipeline
+consistent consistency inconsistent
 cron daily every frequency hour hourly interval nightly schedule scheduled
 argo argocd flux gitops
 credential key password secret
@@ -65,6 +67,8 @@ const PHRASES = [
   [/\broll(ed|ing)?[ -]back\b/g, "rollback"],
   [/\bwithout (the |an? |this )?(operator|kubernetes|software)\b/g, "hand"],
   [/\bobject stor(e|age)\b/g, "s3"],
+  [/\bstorage class(es)?\b/g, "storageclass"],
+  [/\bin progress\b/g, "running"],
   [/\bmulti[- ]tenan(t|cy)\b/g, "tenant"],
   [/\bargo cd\b/g, "argocd"],
   [/\bpoint[- ]in[- ]time\b/g, "pitr"],
@@ -76,7 +80,7 @@ const WHOLE_PAGE = 0.3; // the weight of the page beside that of its section
 const BM25 = { k: 1.5, b: 0.7, d: 0 };
 // Rooms whose pages answer a question; pages on how the project itself is made, and those that an alert names.
 const ROOMS = { Start: 1.1, Guides: 1.25, Reference: 0.9 };
-const MADE = /^(architecture|failpoints|failure-modes|local-cluster|page-design|performance-analysis|project\/co|rest-api-guarantees|releasing|runbooks)/;
+const MADE = /^(architecture|console-api|failpoints|failure-modes|local-cluster|page-design|performance-analysis|project\/co|rest-api-guarantees|releasing|runbooks)/;
 const PER_PAGE = 3;
 const SIZE = 10;
 

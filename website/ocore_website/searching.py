@@ -27,6 +27,9 @@ QUESTIONS = {
     "cancel a running backup": "guides/cancel/",
     "restore to another cluster": "recovery/",
     "how long are backups kept": "policies/",
+    "snapshot stuck in progress": "questions/",
+    "snapshot encryption keys": "guides/who-can-read/",
+    "odoo filestore database consistency": "guides/odoo/",
 }
 
 
