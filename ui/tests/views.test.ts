@@ -244,6 +244,19 @@ test("an environment is safe or not in one sentence, and a worse state hides not
   }
 });
 
+test("a last good state that may lack data is not safe without a reserve", () => {
+  const lastGood = { proof: "incomplete" } as NonNullable<Parameters<typeof verdict>[0]["lastGood"]>;
+  const of = (part: Partial<Parameters<typeof verdict>[0]>) =>
+    verdict({
+      ...{ state: "fine", rollbackReady: true, lastGood, expectedEverySeconds: 3600, operation: null, warnings: [] },
+      ...part,
+    });
+  for (const expectedEverySeconds of [3600, null])
+    assert.deepEqual([of({ expectedEverySeconds }).tone, of({ expectedEverySeconds }).answer], ["warn", "The last good state may lack data"]);
+  assert.equal(of({ warnings: ["a"] }).answer, "The last good state may lack data, with a warning");
+  assert.match(of({ state: "suspended" }).advice, /The last good state may lack data\.$/);
+});
+
 test("why a snapshot cannot be deleted is known before", () => {
   const of = (part: object) => undeletable({ isPinned: false, status: "completed", dependents: 0, ...part });
   assert.equal(of({}), null);

@@ -153,7 +153,7 @@ export function Section({ id, title, children }: { id: string; title: string; ch
 export type Tone = "good" | "warn" | "bad" | "quiet" | "active";
 
 /** A sign in place of the one of the tone: one sign has one meaning. */
-export type Sign = "paused" | "safety" | "none";
+export type Sign = "paused" | "safety";
 
 /** A word with a colour. The word says it all: the colour only repeats it. */
 export function Mark({ tone, sign, children }: { tone: Tone; sign?: Sign | undefined; children: ComponentChildren }) {

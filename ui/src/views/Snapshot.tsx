@@ -70,7 +70,7 @@ function Details({ of, reload }: { of: Snapshot; reload(): void }) {
     <>
       <p role="status">
         <Stands of={taken(of)} /> {of.environmentType && <Type of={of.environmentType} />}{" "}
-        {of.isPinned && <Mark tone="quiet" sign="none">pinned</Mark>} {keeps(of)}
+        {keeps(of)}
       </p>
       {of.isSafety && (
         <p class="note warn">

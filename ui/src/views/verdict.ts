@@ -68,6 +68,8 @@ function withWarnings({ length }: string[]): string {
   return length ? `, with ${length === 1 ? "a warning" : `${length} warnings`}` : "";
 }
 
+const INCOMPLETE = "The last good state may lack data";
+
 /** A worse state hides nothing: the advice also names what else is missing. */
 export function verdict({ state, rollbackReady, lastGood, expectedEverySeconds, operation, warnings }: Of): {
   tone: Tone;
@@ -76,6 +78,13 @@ export function verdict({ state, rollbackReady, lastGood, expectedEverySeconds, 
 } {
   const { tone } = STATES[state];
   const [answer, given] = ANSWERS[state];
+  const incomplete = lastGood?.proof === "incomplete";
+  if (state === "fine" && incomplete)
+    return {
+      tone: "warn",
+      answer: `${INCOMPLETE}${withWarnings(warnings)}`,
+      advice: "Open it to see what. Fix the cause, then take a snapshot.",
+    };
   if (state === "fine" && expectedEverySeconds === null)
     return {
       tone: "quiet",
@@ -87,6 +96,7 @@ export function verdict({ state, rollbackReady, lastGood, expectedEverySeconds, 
   const advice = [
     runs ? "A snapshot runs: wait for its end." : given,
     ...(lastGood || state === "none" ? [] : ["There is no good state to roll back to."]),
+    ...(incomplete ? [`${INCOMPLETE}.`] : []),
     ...(rollbackReady === false && state !== "rollbackNotReady" ? ["A rollback would not work either."] : []),
   ];
   return { tone, answer, advice: advice.join(" ") };

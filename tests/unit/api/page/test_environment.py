@@ -357,3 +357,6 @@ def test_what_the_scopes_refuse_is_not_offered_and_the_scope_is_named(
     expect(page.get_by_role("button", name="Restore it as a test")).to_be_visible()
     expect(page.get_by_role("region", name="Delete")).to_contain_text("It is pinned. Remove the pin first.")
     expect(page.get_by_role("button", name="Delete …")).to_have_count(0)
+    verdict = page.get_by_role("status").filter(has_text="kept by a pin")
+    expect(verdict).to_be_visible()
+    expect(verdict).not_to_contain_text("pinned")
