@@ -53,3 +53,8 @@ class S3Server:
         (folder / "accessKeyId").write_text(key or self.key)
         (folder / "secretAccessKey").write_text(secret or self.secret)
         return folder
+
+    def options(self, bucket: str, prefix: str) -> list[str]:
+        """What a command of the mover needs for a store of this server."""
+        store, credentials = f"s3://{bucket}/{prefix}", str(self.credentials())
+        return ["--store", store, "--s3-endpoint", self.endpoint, "--s3-credentials", credentials]

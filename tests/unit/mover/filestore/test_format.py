@@ -214,8 +214,7 @@ def case(request: pytest.FixtureRequest, postgres: Server, site: Site, tmp_path:
     if request.param == "s3":
         server: SeaweedFS = request.getfixturevalue("seaweed")
         prefix = f"by-hand-{uuid.uuid4().hex[:8]}"
-        options = ["--store", f"s3://{BUCKET}/{prefix}", "--s3-endpoint", server.endpoint]
-        options += ["--s3-credentials", str(server.credentials())]
+        options = server.options(BUCKET, prefix)
         environment |= {
             "ENDPOINT": server.endpoint,
             "BUCKET": BUCKET,
@@ -350,8 +349,7 @@ def test_a_plain_differential_is_restored_by_hand(place: str, tmp_path: Path, re
     if place == "s3":
         server: SeaweedFS = request.getfixturevalue("seaweed")
         prefix = f"by-hand-{uuid.uuid4().hex[:8]}"
-        options = ["--store", f"s3://{BUCKET}/{prefix}", "--s3-endpoint", server.endpoint]
-        options += ["--s3-credentials", str(server.credentials())]
+        options = server.options(BUCKET, prefix)
         environment |= {"ENDPOINT": server.endpoint, "BUCKET": BUCKET, "PREFIX": f"{prefix}/", "REGION": "us-east-1"}
         environment |= {"ACCESS_KEY": server.key, "SECRET_KEY": server.secret}
     mover("probe-store", *options, bin_folder=tmp_path)

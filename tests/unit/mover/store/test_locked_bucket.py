@@ -49,12 +49,7 @@ def stored(store: Store) -> None:
 def verified(seaweed: SeaweedFS, prefix: str) -> Finished:
     return call(
         "verify",
-        "--store",
-        f"s3://{LOCKED}/{prefix}",
-        "--s3-endpoint",
-        seaweed.endpoint,
-        "--s3-credentials",
-        str(seaweed.credentials()),
+        *seaweed.options(LOCKED, prefix),
         "--environment-id",
         ENVIRONMENT,
         "--snapshot-id",

@@ -315,12 +315,7 @@ BELOW = naming.snapshot_prefix(ENVIRONMENT, SNAPSHOT)
 def run_delete(seaweed: SeaweedFS, bucket: str, prefix: str, *more: str) -> Finished:
     return call(
         "delete",
-        "--store",
-        f"s3://{bucket}/{prefix}",
-        "--s3-endpoint",
-        seaweed.endpoint,
-        "--s3-credentials",
-        str(seaweed.credentials()),
+        *seaweed.options(bucket, prefix),
         "--environment-id",
         ENVIRONMENT,
         "--snapshot-id",
