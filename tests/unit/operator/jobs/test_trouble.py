@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from ocore_operator.jobs.observing.outcome import JobFailed, Starting, classify, start_deadline_of
+from ocore_operator.jobs.observing.outcome import JobFailed, JobState, Starting, classify, start_deadline_of
 from ocore_operator.jobs.observing.pod_failures import advice
 from ocore_operator.kube.resources import Object
 from support.operator.objects import NOW, at, job, pod
@@ -115,12 +115,12 @@ def test_row_103_a_job_for_a_node_that_may_come_back_has_the_start_deadline(mess
 ABSENT = (
     'MountVolume.SetUp failed for volume "database" : secret "shop-db" not found',
     'MountVolume.SetUp failed for volume "tls" : references non-existent secret key: ca.crt',
-    'MountVolume.SetUp failed for volume "config" : references non-existent config key: odoo.conf',
+    'MountVolume.SetUp failed for volume "config" : configmap references non-existent config key: odoo.conf',
 )
 UNMOUNTED = 'MountVolume.SetUp failed for volume "filestore" : mount failed: exit status 32'
 
 
-def unmounted(message: str, seconds: float) -> Object | object:
+def unmounted(message: str, seconds: float) -> JobState:
     """What is known of a Job whose pod has a node, and whose volume the kubelet could not mount, after some seconds."""
     creating = pod("a", {"waiting": {"reason": "ContainerCreating"}}, phase="Pending")
     warnings = {creating["metadata"]["uid"]: ("FailedMount", message)}
