@@ -33,7 +33,7 @@ def test_make_n_starts_nothing(tmp_path: Path, target: str) -> None:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A folder with the Makefile, in which `make demo` runs scripts: each notes its name in `began-NAME` and `done`.
-    `run` also makes the virtual environment."""
+    `run` also makes the virtual environment. They wait for what has contents: a file exists before it is written."""
     for name in ("Makefile", "localcluster/cluster.mk"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text((REPOSITORY / name).read_text())
@@ -42,8 +42,8 @@ def checkout(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"""#!/bin/bash
 cd {tmp_path}
-touch began-{name}
-waits_for() {{ for i in $(seq 600); do [ -e "$1" ] && return; sleep 0.1; done; exit 1; }}
+echo >began-{name}
+waits_for() {{ for i in $(seq 600); do [ -s "$1" ] && return; sleep 0.1; done; exit 1; }}
 [ ! -e do-{name} ] || . ./do-{name}
 echo {name} >>done
 """)
@@ -73,7 +73,7 @@ def test_the_first_demo_builds_the_node_beside_the_python(checkout: Path, there:
 
 
 def test_a_demo_that_fails_ends_the_build(checkout: Path) -> None:
-    (checkout / "do-build").write_text("trap 'touch ended; exit 143' TERM; touch ready; while :; do sleep 0.1; done")
+    (checkout / "do-build").write_text("trap 'touch ended; exit 143' TERM; echo >ready; while :; do sleep 0.1; done")
     (checkout / "do-run").write_text("waits_for ready; exit 3")
     assert make_demo(checkout) != 0
     for _ in range(600):
