@@ -2,7 +2,7 @@
 deadlines."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Self
 
 from ocore_crds.reports.base import Step
@@ -99,6 +99,12 @@ class PatientStore(GuardedStore):
 
     def purge(self, prefix: str) -> KeptVersions | None:
         return self._patience.run(lambda: super(PatientStore, self).purge(prefix))
+
+    def older(self, key: str, matches: Callable[[bytes], bool], *, limit: int) -> bytes | None:
+        return self._patience.run(lambda: super(PatientStore, self).older(key, matches, limit=limit))
+
+    def recover(self, prefix: str, objects: Collection[StoredObject]) -> tuple[str, ...]:
+        return self._patience.run(lambda: super(PatientStore, self).recover(prefix, objects))
 
     def read_range(self, obj: StoredObject, start: int, length: int, version: Pinned | None = None) -> Iterator[bytes]:
         same = version or Pinned()  # what is read after a failure is of the same object

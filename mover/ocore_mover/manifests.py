@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
@@ -17,6 +18,8 @@ from ocore_mover.filestore.packset import FOLDER as FILESTORE_FOLDER
 from ocore_mover.report import Counter
 from ocore_mover.store.interface import Store, abort_uploads
 from ocore_mover.workers import run_workers
+
+log = logging.getLogger(__name__)
 
 #: What the JSON parser and the model's errors need for each array, object and comma (bytes). Measured: 220 to 980,
 #: where a store sends what is no manifest; a real one needs a third of it.
@@ -34,6 +37,7 @@ class StoredManifest:
     manifest: Manifest
     key: str
     sha256: str  # of its bytes
+    recovered: tuple[str, ...] = ()  # keys of objects of which the store reads an older version
 
 
 def write(store: Store, manifest: Manifest) -> StoredManifest:
@@ -74,7 +78,11 @@ def publish(store: Store, key: str, data: bytes) -> str | None:
 
 def read(store: Store, environment_id: str, snapshot_id: str, *, sha256: str | None = None) -> StoredManifest:
     """Reads a manifest. Raises MoverError SnapshotNotFound, and Corrupt if it is invalid, or its ids or SHA-256
-    differ."""
+    differ.
+
+    With `sha256`, from a status that no one who can write to the bucket has written, a bucket with versioning reads the
+    versions of manifest and objects that were stored: overwritten and hidden ones, too.
+    """
     return read_bytes(store, environment_id, snapshot_id, sha256=sha256)[0]
 
 
@@ -82,14 +90,17 @@ def read_bytes(
     store: Store, environment_id: str, snapshot_id: str, *, sha256: str | None = None
 ) -> tuple[StoredManifest, bytes]:
     """As :func:`read`, with the manifest's bytes as they are stored."""
-    found = _find(store, environment_id, snapshot_id, sha256)
+    found = _find(store, environment_id, snapshot_id, sha256, older=True)
     if found is None:
         raise MoverError(
             conditions.SNAPSHOT_NOT_FOUND,
             f"{store.url} has no snapshot {snapshot_id} of environment {environment_id}. It never completed, was"
             " deleted, or is in another store.",
         )
-    return found
+    if sha256 is None:
+        return found
+    stored, data = found
+    return replace(stored, recovered=_recovered(store, stored)), data
 
 
 def find(
@@ -102,17 +113,38 @@ def find(
 
 
 def _find(
-    store: Store, environment_id: str, snapshot_id: str, sha256: str | None, readers: int = 1
+    store: Store, environment_id: str, snapshot_id: str, sha256: str | None, readers: int = 1, *, older: bool = False
 ) -> tuple[StoredManifest, bytes] | None:
-    """In one request: a manifest that is too large is not read to its end."""
+    """In one request: a manifest that is too large is not read to its end. `older`: where the newest version has
+    another SHA-256, or is too large, an older one counts."""
     key = naming.manifest_key(environment_id, snapshot_id)
+    limit = _max_bytes() // readers
+    too_large: StoreError | None = None
     try:
-        data = store.get(key, limit=_max_bytes() // readers)
+        data = store.get(key, limit=limit)
     except StoreError as error:
         if error.reason != conditions.CORRUPT:
             raise
-        raise _too_large(key, f"is larger than {human(_max_bytes() // readers)}") from error
-    return (_checked(store, key, data, sha256, readers=readers), data) if data is not None else None
+        data, too_large = None, error
+    if older and sha256 is not None and (data is None or hashlib.sha256(data).hexdigest() != sha256):
+        data = store.older(key, lambda found: hashlib.sha256(found).hexdigest() == sha256, limit=limit) or data
+    if data is not None:
+        return _checked(store, key, data, sha256, readers=readers), data
+    if too_large is not None:
+        raise _too_large(key, f"is larger than {human(limit)}") from too_large
+    return None
+
+
+def _recovered(store: Store, stored: StoredManifest) -> tuple[str, ...]:
+    """Finds the versions of its objects. Returns the keys of which an older version is read."""
+    identity, base = stored.manifest.identity, stored.manifest.base
+    prefix = naming.snapshot_prefix(identity.environment_id, identity.snapshot_id)
+    found = store.recover(prefix, stored.manifest.objects())
+    if base is not None:
+        found += store.recover(naming.snapshot_prefix(identity.environment_id, base.snapshot_id), base.packs)
+    if found:
+        log.warning("older versions are read", extra={"objects": len(found), "first": found[0]})
+    return found
 
 
 def _checked(store: Store, key: str, data: bytes, sha256: str | None, *, readers: int) -> StoredManifest:
@@ -267,6 +299,8 @@ def _check_sizes(store: Store, prefix: str, objects: Iterable[StoredObject], of:
             break
     for obj in objects:
         size = sizes.get(obj.key)
+        if size != obj.size and (read := store.head(obj.key)) is not None:
+            size = read.size  # of the version that is read; a listing shows the newest ones
         if size is None:
             raise Corrupt(f"{obj.key}{of} is missing in {store.url}", obj.key)
         if size != obj.size:

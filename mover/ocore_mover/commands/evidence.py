@@ -11,6 +11,7 @@ from ocore_mover.store.interface import Store
 if TYPE_CHECKING:
     from ocore_mover.database.restore.check import Checked
     from ocore_mover.filestore.unpack import Restored
+    from ocore_mover.manifests import StoredManifest
 
 
 def of_snapshot(
@@ -79,8 +80,20 @@ def _in_base(filestore: FilestoreArtifact) -> str:
     return f" and {len(filestore.base.packs)} of the base" if filestore.base is not None else ""
 
 
-def of_verification(manifest: Manifest, bytes_read: int) -> Evidence:
+def recovered(stored: "StoredManifest", store: Store) -> tuple[str, ...]:
+    """A warning where older versions of the snapshot's objects are read."""
+    if not stored.recovered:
+        return ()
+    return (
+        f"{len(stored.recovered)} objects in {store.url} were deleted or overwritten, the first is"
+        f" {stored.recovered[0]}. Older versions have the right bytes and were read. If no one of you did that, replace"
+        " the bucket's key. Put the versions back before the store removes them.",
+    )
+
+
+def of_verification(stored: "StoredManifest", store: Store, bytes_read: int) -> Evidence:
     """Evidence of a snapshot whose bytes were read again."""
+    manifest = stored.manifest
     objects = len(manifest.needed())
     base = manifest.base
     packs = (
@@ -89,6 +102,7 @@ def of_verification(manifest: Manifest, bytes_read: int) -> Evidence:
     return Evidence(
         required=("every byte of every object",),
         proven=(f"{objects} objects, {human(bytes_read)} read again{packs}, size and SHA-256 as in the manifest",),
+        warnings=recovered(stored, store),
     )
 
 

@@ -37,6 +37,7 @@ from ocore_mover.filestore.facts import is_missing
 from ocore_mover.filestore.layout import Kept
 from ocore_mover.filestore.names import spooled
 from ocore_mover.filestore.unpack import Restored
+from ocore_mover.manifests import StoredManifest
 from ocore_mover.rollback_records import RollbackRecords
 from ocore_mover.store.interface import Store
 
@@ -73,16 +74,16 @@ class RestoreRun:
         failpoints.hit("restore-start")
         with self._runtime.step(Step.PREFLIGHT), self._session() as session:
             self._check_runs_once(session)
-            manifest = self._preflight(session)
+            stored = self._preflight(session)
             announced = self._check_replication(session)
             self._remove_restored(session)
         try:
             self._make_filestore()
             self._protect_files()
             failpoints.hit("restore-hold-made")
-            database, files = self._restore(manifest)
+            database, files = self._restore(stored.manifest)
             with self._runtime.step(Step.CHECK):
-                result = self._check(manifest, database, files, announced)
+                result = self._check(stored, database, files, announced)
                 if self._records is not None:
                     self._records.write("restored", result.evidence)
         except BaseException:
@@ -119,7 +120,7 @@ class RestoreRun:
             found = replication.check(session, self._names.live, allowed=self._request.allow_replication_loss)
         return replication.announced(found)
 
-    def _preflight(self, session: Connection | None) -> Manifest:
+    def _preflight(self, session: Connection | None) -> StoredManifest:
         request = self._request
         source = request.source_environment_id or request.environment_id
         stored = manifests.read(self._store, source, request.snapshot_id, sha256=request.manifest_sha256)
@@ -140,7 +141,7 @@ class RestoreRun:
             # Nothing else in a rollback reads it, and a snapshot with any corrupt byte is refused.
             for _ in self._store.read(manifest.config.archive):
                 pass
-        return manifest
+        return stored
 
     def _remove_restored(self, session: Connection | None = None) -> None:
         """Removes the restored database and what this rollback has on the claim.
@@ -232,13 +233,13 @@ class RestoreRun:
 
     def _check(
         self,
-        manifest: Manifest,
+        stored: StoredManifest,
         database: RestoredDatabase | None,
         files: Restored | None,
         announced: Sequence[str],
     ) -> RestoreResult:
         checked: check.Checked | None = None
-        named = 0
+        named, manifest = 0, stored.manifest
         server, names = self._server, self._names
         if database is not None and manifest.database is not None and server is not None and names is not None:
             with copy_access.opened(server, names, database.owner, self._runtime.token) as access:
@@ -254,7 +255,11 @@ class RestoreRun:
                 connect_maintenance(server, application=check.APPLICATION, token=self._runtime.token) as connection,
             ):
                 create.mark_checked(connection, names)
-        warnings = (*announced, *(database.warnings if database is not None else ()))
+        warnings = (
+            *evidence.recovered(stored, self._store),
+            *announced,
+            *(database.warnings if database is not None else ()),
+        )
         proven = evidence.of_restore(manifest, checked, files, named, warnings)
         if self._of_another:
             proven = evidence.with_source(proven, manifest, self._store)

@@ -18,5 +18,5 @@ def execute(runtime: Runtime, request: VerifyRequest) -> VerifyResult:
     return VerifyResult(
         objects=len(stored.manifest.needed()),
         bytes_read=count,
-        evidence=evidence.of_verification(stored.manifest, count),
+        evidence=evidence.of_verification(stored, guarded, count),
     )

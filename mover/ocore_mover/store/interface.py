@@ -8,7 +8,7 @@ Keys are relative to the store's prefix. Every method is thread-safe and raises
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, Self
@@ -104,6 +104,22 @@ class Store(ABC):
     @abstractmethod
     def get(self, key: str, *, limit: int = 64 * 1024 * 1024) -> bytes | None:
         """A small object, or None if it does not exist. Raises StoreError if it is larger than `limit` bytes."""
+
+    def older(self, key: str, matches: Callable[[bytes], bool], *, limit: int) -> bytes | None:
+        """With versioning: the contents of a version of a small object that match, also where another one was written
+        over it or a delete marker hides it. The newest version is asked first, then the oldest ones. None: there is
+        none of at most `limit` bytes."""
+        del key, matches, limit
+        return None
+
+    def recover(self, prefix: str, objects: Collection[StoredObject]) -> tuple[str, ...]:
+        """With versioning: of each object below the prefix, the version that was stored is read from now on, also where
+        another one was written over it or a delete marker hides it. :meth:`list` shows what it showed before.
+
+        Returns the keys of which an older version is read.
+        """
+        del prefix, objects
+        return ()
 
     @abstractmethod
     def read_range(self, obj: StoredObject, start: int, length: int, version: Pinned | None = None) -> Iterator[bytes]:

@@ -6,7 +6,9 @@ import threading
 class Pinned:
     """The version of an object that several calls read. The first one sets it. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, id_: str = "") -> None:
+        """`id_`: of the version in a bucket with versioning. Default: the one that the store reads."""
+        self.id = id_
         self.tag = ""  # of the store: an ETag, or the identity of a file
         self._lock = threading.Lock()
 

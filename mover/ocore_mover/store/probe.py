@@ -16,14 +16,16 @@ log = logging.getLogger(__name__)
 FORMAT = "ocore-store"
 #: Prefix of test objects; never part of a snapshot.
 PROBE_PREFIX = ".ocore-probe/"
+MAX_ID_BYTES = 65536
 
 
 def probe_store(store: Store) -> StoreProbeResult:
     """Writes the store id if the store has none, and tests what the store checks. Removes its test objects.
 
-    Raises StoreError if writing, reading, listing or deleting fails; its reason names the failure.
+    In a bucket with versioning, an id that was hidden or overwritten is put back. Raises StoreError if writing,
+    reading, listing or deleting fails; its reason names the failure.
     """
-    known = read_id(store)
+    known, lost = _known_id(store)
     found = store.guarantees(f"{PROBE_PREFIX}{secrets.token_hex(8)}")
     identifier = known or _create_id(store)
     _try(store, f"{PROBE_PREFIX}{secrets.token_hex(8)}")
@@ -32,7 +34,32 @@ def probe_store(store: Store) -> StoreProbeResult:
         store_id=identifier,
         checksums=found.checksums,
         conditional_writes=found.conditional_writes,
-        warnings=_warnings(store, found),
+        warnings=(*lost, *_warnings(store, found)),
+    )
+
+
+def _known_id(store: Store) -> tuple[str | None, tuple[str, ...]]:
+    """The store's id, and a warning where it was put back. None: it never had one."""
+    refused: StoreError | None = None
+    try:
+        known = read_id(store)
+    except StoreError as error:
+        if error.reason not in (conditions.STORE_ID_CONFLICT, conditions.CORRUPT):
+            raise
+        known, refused = None, error
+    if known is not None:
+        return known, ()
+    kept = store.older(STORE_ID_KEY, lambda data: _parsed(data) is not None, limit=MAX_ID_BYTES)
+    if kept is None:
+        if refused is not None:
+            raise refused
+        return None, ()
+    with store.writer(STORE_ID_KEY) as writer:
+        writer.write(kept)
+        writer.commit()
+    return _parsed(kept), (
+        f"{STORE_ID_KEY} in {store.url} was deleted or overwritten, and was put back from an older version. If no one"
+        " of you did that, replace the bucket's key: it was stolen.",
     )
 
 
@@ -99,22 +126,28 @@ def store_id(store: Store) -> str:
 
 def read_id(store: Store) -> str | None:
     """The store's id; None where it has none. Raises StoreError StoreIdConflict where the object is not ours."""
-    data = store.get(STORE_ID_KEY, limit=65536)
+    data = store.get(STORE_ID_KEY, limit=MAX_ID_BYTES)
     if data is None:
         return None
-    try:
-        content = json.loads(data)
-        identifier = str(uuid.UUID(content["id"]))
-        ours = content["format"] == FORMAT
-    except (ValueError, KeyError, TypeError, AttributeError):
-        ours = False
-    if not ours:
+    identifier = _parsed(data)
+    if identifier is None:
         raise StoreError(
             conditions.STORE_ID_CONFLICT,
             f"{STORE_ID_KEY} in {store.url} was not written by ocore-snapshots. Choose another prefix, or delete the"
             " object.",
         )
     return identifier
+
+
+def _parsed(data: bytes) -> str | None:
+    """The id in the object; None where ocore-snapshots did not write it."""
+    try:
+        content = json.loads(data)
+        identifier = str(uuid.UUID(content["id"]))
+        ours = content["format"] == FORMAT
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return identifier if ours else None
 
 
 def _create_id(store: Store) -> str:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from ocore_mover.store.s3_client import NOT_FOUND, code_of, status_of, translate
 from ocore_mover.store.s3_options import S3Options
 from ocore_mover.store.s3_purge import purge
 from ocore_mover.store.s3_reader import Absent, download, read_range
+from ocore_mover.store.s3_versions import older, recover
 from ocore_mover.store.s3_writer import PartPool, S3Writer
 
 if TYPE_CHECKING:
@@ -141,6 +142,14 @@ class S3Store(Bucket, Store):
         except Absent:
             return None
         return bytes(data)
+
+    def older(self, key: str, matches: Callable[[bytes], bool], *, limit: int) -> bytes | None:
+        """See s3_versions.py."""
+        return older(self, key, matches, limit)
+
+    def recover(self, prefix: str, objects: Collection[StoredObject]) -> tuple[str, ...]:
+        """See s3_versions.py."""
+        return recover(self, self._prefix + prefix, objects)
 
     def read_range(self, obj: StoredObject, start: int, length: int, version: Pinned | None = None) -> Iterator[bytes]:
         """Some bytes of an object, not compared."""

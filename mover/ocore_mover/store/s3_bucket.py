@@ -38,6 +38,8 @@ class Bucket:
         self._found = False
         self._server_checks: bool | None = None
         self.ranges = SignedRanges()
+        #: Of a key, the id of the version that is read in place of the newest one.
+        self.versions: dict[str, str] = {}
 
     @property
     def url(self) -> str:
@@ -55,6 +57,11 @@ class Bucket:
     def full_key(self, key: str) -> str:
         """The key in the bucket."""
         return self._prefix + checked(key)
+
+    def read_version(self, key: str, id_: str = "") -> dict[str, Any]:
+        """Arguments of a request that reads this version, or the one that :attr:`versions` has."""
+        id_ = id_ or self.versions.get(key, "")
+        return {"VersionId": id_} if id_ else {}
 
     def server_checks(self, near: str) -> bool:
         """Whether the server refuses bytes that do not match their SHA-256, in whole objects and in parts.
@@ -175,7 +182,7 @@ class Bucket:
         """The object's size, or None if it does not exist."""
         with translated(f"find {key}", self.url):
             try:
-                answer = self.client.head_object(Bucket=self.bucket, Key=self.full_key(key))
+                answer = self.client.head_object(Bucket=self.bucket, Key=self.full_key(key), **self.read_version(key))
             except ClientError as error:
                 if code_of(error) in NOT_FOUND:
                     return None

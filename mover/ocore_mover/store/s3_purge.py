@@ -5,8 +5,7 @@ A deletion in such a bucket writes a delete marker and keeps every byte. A marke
 hides: a deleted manifest must not come back because its data is locked.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,25 +14,13 @@ from botocore.exceptions import ClientError
 from ocore_crds.reports.kept_versions import KeptVersions
 from ocore_crds.text import timestamps
 from ocore_mover.store.s3_bucket import Bucket
-from ocore_mover.store.s3_client import NOT_FOUND, code_of, status_of, translated
+from ocore_mover.store.s3_client import NOT_FOUND, status_of, translated
+from ocore_mover.store.s3_versions import ObjectVersion, listed, unsupported
 
 BATCH = 1000
 #: Versions whose lock is read. All objects of a snapshot are written with the bucket's default retention, so the newest
 #: ones are locked longest. A longer lock of an older one is found by the next deletion.
 LOCKS_READ = 20
-_NO_SUCH_REQUEST = {"NotImplemented", "MethodNotAllowed", "501", "405"}
-
-
-@dataclass(frozen=True)
-class ObjectVersion:
-    """A version of an object, or a delete marker."""
-
-    key: str
-    id: str
-    size: int
-    modified: datetime
-    marker: bool
-    newest: bool
 
 
 def purge(store: Bucket, full_prefix: str, *, marked: bool) -> KeptVersions | None:
@@ -45,9 +32,9 @@ def purge(store: Bucket, full_prefix: str, *, marked: bool) -> KeptVersions | No
     """
     with translated(f"list the versions of {full_prefix}", store.url):
         try:
-            found = list(_versions(store, full_prefix))
+            found = list(listed(store, full_prefix))
         except ClientError as error:
-            if not _unsupported(error):
+            if not unsupported(error):
                 raise
             return KeptVersions() if marked or _has_versioning(store) else None
     hidden = {v.key for v in found if v.marker and v.newest}
@@ -59,36 +46,14 @@ def purge(store: Bucket, full_prefix: str, *, marked: bool) -> KeptVersions | No
         return _kept(store, refused) if refused else KeptVersions(versions=len(stuck)) if stuck else None
 
 
-def _versions(store: Bucket, full_prefix: str) -> Iterator[ObjectVersion]:
-    pages = store.client.get_paginator("list_object_versions").paginate(Bucket=store.bucket, Prefix=full_prefix)
-    for page in pages:
-        for kind in ("Versions", "DeleteMarkers"):
-            entries: Sequence[Any] = page.get(kind, ())  # type: ignore[assignment]
-            for each in entries:
-                yield ObjectVersion(
-                    each["Key"],
-                    each["VersionId"],
-                    each.get("Size", 0),
-                    each["LastModified"],
-                    marker=kind == "DeleteMarkers",
-                    newest=bool(each.get("IsLatest")),
-                )
-
-
 def _has_versioning(store: Bucket) -> bool:
     """False also where the credentials may not read that: then nothing speaks for versioning."""
     try:
         return "Status" in store.client.get_bucket_versioning(Bucket=store.bucket)
     except ClientError as error:
-        if _unsupported(error):
+        if unsupported(error):
             return False
         raise
-
-
-def _unsupported(error: ClientError) -> bool:
-    """Whether the credentials or the server do not allow the request, whatever the bucket holds. Servers without
-    versioning answer in many ways."""
-    return status_of(error) in (400, 401, 403, 405, 501) or code_of(error) in _NO_SUCH_REQUEST
 
 
 def _delete(store: Bucket, versions: Sequence[ObjectVersion]) -> list[ObjectVersion]:
@@ -100,7 +65,7 @@ def _delete(store: Bucket, versions: Sequence[ObjectVersion]) -> list[ObjectVers
         try:
             answer = store.client.delete_objects(Bucket=store.bucket, Delete={"Objects": objects, "Quiet": True})
         except ClientError as error:
-            if not _unsupported(error):
+            if not unsupported(error):
                 raise
             refused.extend(batch.values())
             continue

@@ -3,7 +3,6 @@
 import contextlib
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
@@ -84,8 +83,8 @@ def download(
 def _open_signed(
     bucket: Bucket, key: str, position: int, end: int | None, size: int | None, version: Pinned
 ) -> tuple[Body, int] | None:
-    """As :func:`_open`; None for a whole object, and where that is to be asked."""
-    if end is None or size is None:
+    """As :func:`_open`; None for a whole object, an older version, and where that is to be asked."""
+    if end is None or size is None or bucket.read_version(key, version.id):
         return None
     body = bucket.ranges.open(bucket.client, bucket.bucket, bucket.full_key(key), position, end, size, version)
     return (body, size) if body is not None else None
@@ -93,7 +92,7 @@ def _open_signed(
 
 def _open(bucket: Bucket, key: str, position: int, end: int | None, version: Pinned) -> tuple[Body, int]:
     """Returns the body from `position`, and the size of the whole object. Raises Corrupt if the object changed."""
-    asked: dict[str, Any] = {}
+    asked = bucket.read_version(key, version.id)
     if position or end is not None:
         asked["Range"] = f"bytes={position}-" + ("" if end is None else str(end - 1))
     if version.tag:

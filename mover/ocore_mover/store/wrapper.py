@@ -1,6 +1,6 @@
 """A store over another store: what its subclasses do not change."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from ocore_crds.reports.kept_versions import KeptVersions
@@ -56,6 +56,14 @@ class WrappedStore(Store):
     def get(self, key: str, *, limit: int = 64 * 1024 * 1024) -> bytes | None:
         self._before_read()
         return self._store.get(key, limit=limit)
+
+    def older(self, key: str, matches: Callable[[bytes], bool], *, limit: int) -> bytes | None:
+        self._before_read()
+        return self._store.older(key, matches, limit=limit)
+
+    def recover(self, prefix: str, objects: Collection[StoredObject]) -> tuple[str, ...]:
+        self._before_read()
+        return self._store.recover(prefix, objects)
 
     def read_range(self, obj: StoredObject, start: int, length: int, version: Pinned | None = None) -> Iterator[bytes]:
         for chunk in self._store.read_range(obj, start, length, version):

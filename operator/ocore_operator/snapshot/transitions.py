@@ -269,7 +269,8 @@ def failed(snapshot: Snapshot, end: Failed, *, stored: bool, now: datetime) -> S
 def verified(snapshot: Snapshot, result: VerifyResult, now: datetime) -> SnapshotStatus:
     """Every byte was read again and matched."""
     stamp = Stamp.of(snapshot.meta, now)
-    message = f"{result.objects} objects, {result.bytes_read} bytes were read back and matched."
+    matched = f"{result.objects} objects, {result.bytes_read} bytes were read back and matched."
+    message = " ".join((matched, *result.evidence.warnings))
     status = summarize.with_condition(snapshot.status, c.VERIFIED, "True", c.SUCCEEDED, message, stamp)
     ready = summarize.ready(status, c.SUCCEEDED, "Restorable.", stamp)
     return ready.model_copy(update={"phase": "Complete"})

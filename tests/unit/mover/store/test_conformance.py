@@ -206,12 +206,15 @@ def test_a_read_only_store_is_never_written(store: Store) -> None:
     tried = {"writer", "adopt", "put_if_absent", "delete", "purge", "guarantees", "discard"}
     assert list(closed.folders("")) == list(store.folders("")) == ["a"]
     assert list(closed.uploads("a/")) == list(store.uploads("a/"))
+    assert closed.recover("a/", [stored]) == ()
     reads = {
         "get",
         "read",
         "read_range",
         "digest",
         "head",
+        "older",
+        "recover",
         "list",
         "folders",
         "uploads",

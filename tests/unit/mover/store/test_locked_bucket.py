@@ -1,21 +1,26 @@
-"""A stolen key against a bucket with Object Lock and a default retention, on a real server: all of it is recovered by
-hand, as docs/guides/s3.md describes."""
+"""A stolen key against a bucket with Object Lock and a default retention, on a real server: a restore finds what was
+stored, and all of it can be put back by hand, as docs/guides/s3.md describes."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from ocore_crds import conditions, naming
 from ocore_mover import manifests
-from ocore_mover.store import S3Options, Store, open_store
+from ocore_mover.store import S3Options, Store, open_store, s3_versions
+from ocore_mover.store.pinned_version import Pinned
 from ocore_mover.store.probe import probe_store
 from support.mover.beside import Finished, call
 from support.mover.contents import ENVIRONMENT, dumped, of_production, put, snapshot_id
+from support.mover.plain_desk import Folder
 from support.mover.seaweed import SeaweedFS
 
 LOCKED = "default-retention"
 SNAPSHOT = snapshot_id(1)
+ROLLBACK, EXTRACT = "99999999-2222-4333-8444-555555555555", "99999999-2222-4333-8444-666666666666"
 #: More than one part of an upload, one part, and next to nothing.
 SIZES = (13 * 1024 * 1024, 100_000, 7)
 
@@ -111,3 +116,131 @@ def test_a_probe_and_a_deletion_work_under_a_default_retention(seaweed: SeaweedF
     assert kept.locked
     assert kept.until is not None
     assert not list(store.list(below))
+
+
+class Burgled:
+    """A snapshot of a folder in a bucket with a default retention, and the digest that its Snapshot's status has."""
+
+    def __init__(self, seaweed: SeaweedFS, base: Path, prefix: str) -> None:
+        self.desk = Folder(base)
+        (self.desk.claim / "files/large").write_bytes(bytes(range(256)) * 60_000)
+        self.files = contents_of(self.desk.claim / "files")
+        self.options = seaweed.options(LOCKED, prefix)
+        self.ids = ("--environment-id", ENVIRONMENT, "--snapshot-id", SNAPSHOT)
+        self.store_id = call("probe-store", *self.options).result["payload"]["storeId"]
+        where = ("--claim", str(self.desk.claim), "--filestore", "files", "--layout", "Plain")
+        done = call("snapshot", *self.options, *self.ids, *where, "--config", str(self.desk.config))
+        assert done.code == 0, done.stdout
+        self.digest = ("--manifest-sha256", done.result["payload"]["manifestSha256"])
+
+    def call(self, command: str, *more: str) -> Finished:
+        return call(command, *self.options, *self.ids, *self.digest, *more)
+
+    def restored(self, claim: Path) -> Finished:
+        claim.mkdir()
+        where = ("--claim", str(claim), "--filestore", "files", "--layout", "Plain", "--scratch", str(self.desk.config))
+        return self.call("restore", *where, "--rollback-id", ROLLBACK)
+
+
+def contents_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_row_149_a_restore_finds_what_a_thief_overwrote_and_hid(
+    seaweed: SeaweedFS, client: Any, prefix: str, tmp_path: Path
+) -> None:
+    """No one puts anything back by hand. The warning goes into the evidence."""
+    burgled = Burgled(seaweed, tmp_path / "desk", prefix)
+    before = versions(client, prefix)
+    attack(client, prefix)
+    done = burgled.call("verify")
+    assert done.code == 0, done.stdout
+    (warning,) = done.result["payload"]["evidence"]["warnings"]
+    assert "were deleted or overwritten" in warning
+    end = burgled.restored(tmp_path / "claim")
+    assert end.code == 0, end.stdout
+    assert warning in end.result["payload"]["evidence"]["warnings"]
+    staged = [path for path in (tmp_path / "claim").rglob("large") if path.is_file()]
+    assert [contents_of(path.parent) for path in staged] == [burgled.files]
+    one = burgled.call("extract", "--extract-id", EXTRACT, "--path", "large")
+    assert one.code == 0, one.stdout
+    kept = {(found["Key"], found["VersionId"]) for found in versions(client, prefix)}
+    assert {(found["Key"], found["VersionId"]) for found in before} <= kept, "a restore deletes no version"
+
+
+def test_row_149_a_manifest_of_another_digest_is_not_believed(
+    seaweed: SeaweedFS, client: Any, prefix: str, tmp_path: Path
+) -> None:
+    """The digest comes from the Snapshot's status: without it, and with another one, nothing old is read."""
+    burgled = Burgled(seaweed, tmp_path / "desk", prefix)
+    key = f"{prefix}/{naming.manifest_key(ENVIRONMENT, SNAPSHOT)}"
+    true = client.get_object(Bucket=LOCKED, Key=key)["Body"].read()
+    client.put_object(Bucket=LOCKED, Key=key, Body=true.replace(b"Plain", b"Odoo"))
+    assert burgled.call("verify").code == 0
+    assert call("verify", *burgled.options, *burgled.ids, "--manifest-sha256", "0" * 64).reason == conditions.CORRUPT
+    client.delete_object(Bucket=LOCKED, Key=key)
+    assert burgled.call("verify").code == 0
+    assert call("verify", *burgled.options, *burgled.ids).reason == conditions.SNAPSHOT_NOT_FOUND
+
+
+def test_row_149_a_deleted_snapshot_is_no_base_and_no_copy(
+    seaweed: SeaweedFS, client: Any, prefix: str, tmp_path: Path
+) -> None:
+    """Its versions stay until the retention ends, and then go: what is decided by them must not last longer."""
+    burgled = Burgled(seaweed, tmp_path / "desk", prefix)
+    assert call("delete", *burgled.options, *burgled.ids).code == 0
+    assert burgled.call("check-copy", "--store-id", burgled.store_id).reason == conditions.REMOTE_COPY_LOST
+    store = opened(seaweed, prefix)
+    assert manifests.find(store, ENVIRONMENT, SNAPSHOT, sha256=burgled.digest[1]) is None
+
+
+def test_a_manifest_of_any_size_hides_nothing(
+    seaweed: SeaweedFS, client: Any, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    burgled = Burgled(seaweed, tmp_path / "desk", prefix)
+    monkeypatch.setattr(manifests, "_max_bytes", lambda: 20_000)
+    key = f"{prefix}/{naming.manifest_key(ENVIRONMENT, SNAPSHOT)}"
+    client.put_object(Bucket=LOCKED, Key=key, Body=b"[" * 20_001)
+    assert burgled.call("verify").code == 0
+    assert call("verify", *burgled.options, *burgled.ids).reason == conditions.MANIFEST_TOO_LARGE
+
+
+def test_an_object_that_was_written_twice_is_not_called_stolen(seaweed: SeaweedFS, client: Any, prefix: str) -> None:
+    """The answer to a write was lost, so it was sent again: the newest version has the right bytes."""
+    store = opened(seaweed, prefix)
+    twice, over = put(store, "s/twice", b"data"), put(store, "s/over", b"data")
+    put(store, "s/twice", b"data")
+    put(store, "s/over", b"atad")
+    assert store.recover("s/", [twice, over]) == ("s/over",)
+    assert b"".join(store.read(over)) == b"".join(store.read_range(over, 0, 4, Pinned())) == b"data"
+    assert b"".join(store.read_range(over, 1, 2, Pinned())) == b"at"
+
+
+def test_without_the_right_to_list_versions_the_newest_is_read(
+    seaweed: SeaweedFS, client: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> Any:
+        raise ClientError({"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}, "List")
+
+    store = opened(seaweed, prefix)
+    obj = put(store, "s/a", b"data")
+    put(store, "s/a", b"atad")
+    monkeypatch.setattr(s3_versions, "listed", refused)
+    assert store.recover("s/", [obj]) == ()
+    assert store.older("s/a", lambda _: True, limit=100) is None
+
+
+@pytest.mark.parametrize("attacked", ["hidden", "overwritten", "large"])
+def test_row_149_a_probe_puts_the_stores_id_back(seaweed: SeaweedFS, client: Any, prefix: str, attacked: str) -> None:
+    """Without it everything that is bound to the store's id would stop, also restores."""
+    store = opened(seaweed, prefix)
+    known = probe_store(store).store_id
+    key = f"{prefix}/{naming.STORE_ID_KEY}"
+    if attacked == "hidden":
+        client.delete_object(Bucket=LOCKED, Key=key)
+    else:
+        client.put_object(Bucket=LOCKED, Key=key, Body=b"{}" if attacked == "overwritten" else b"x" * 100_000)
+    found = probe_store(store)
+    assert found.store_id == known
+    assert any("was put back" in warning for warning in found.warnings)
+    assert not any("was put back" in warning for warning in probe_store(store).warnings)

@@ -5,7 +5,7 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Result, SnapshotResult, Step, VerifyResult
 from ocore_crds.resources.snapshot import Progress
-from ocore_crds.stored.manifest import Identity
+from ocore_crds.stored.manifest import Evidence, Identity
 from ocore_operator.clock import exact
 from ocore_operator.damage import corrupt
 from ocore_operator.jobs.building.inputs import JobInputs, PodTraits, config_digest
@@ -127,3 +127,13 @@ def test_the_configuration_of_the_start_is_recorded() -> None:
     adopted = completed(snapshot(status=started()), result, None, clean=False, imported=True, now=moment(60))
     assert adopted.source is not None
     assert adopted.source.config_sha256 == digest
+
+
+def test_a_check_that_read_older_versions_says_so() -> None:
+    """The snapshot can be restored, and someone with the bucket's key has attacked it."""
+    warning = "2 objects were deleted or overwritten."
+    found = VerifyResult(objects=2, bytes_read=9, evidence=Evidence(warnings=(warning,)))
+    status = verified(snapshot(status=started()), found, moment(60))
+    condition = c.find(status.conditions, c.VERIFIED)
+    assert condition is not None
+    assert (condition.status, condition.message.endswith(warning)) == ("True", True)
