@@ -1,6 +1,7 @@
 """Names that more than one component must agree on: labels, annotations, finalizers, databases, store keys."""
 
 import hashlib
+from typing import Literal
 
 from ocore_crds.group import GROUP
 
@@ -187,6 +188,18 @@ def dependents_prefix(environment_id: str, snapshot_id: str) -> str:
 def attempt_prefix(environment_id: str, snapshot_id: str, attempt: str) -> str:
     """Key prefix of one attempt's artifacts; two attempts can never mix."""
     return snapshot_prefix(environment_id, snapshot_id) + f"{attempt}/"
+
+
+def lock_of(key: str) -> Literal["Snapshot", "Attempt"] | None:
+    """How an object is locked, in a store that locks: a manifest as its snapshot, an attempt's artifacts for a day at
+    first, in case that it fails. None: it is replaced or deleted while the snapshot exists."""
+    parts = key.split("/")
+    if len(parts) < 5 or (parts[0], parts[2]) != ("environments", "snapshots"):
+        return None
+    if key == manifest_key(parts[1], parts[3]):
+        return "Snapshot"
+    own = len(parts) > 5 and not key.startswith(dependents_prefix(parts[1], parts[3]))
+    return "Attempt" if own else None
 
 
 def extract_prefix(environment_id: str, extract_id: str) -> str:

@@ -81,6 +81,12 @@ class PatientStore(GuardedStore):
     def put_if_absent(self, key: str, data: bytes) -> bool:
         return self._patience.run(lambda: super(PatientStore, self).put_if_absent(key, data))
 
+    def lock(self, keys: Collection[str]) -> None:
+        self._patience.run(lambda: super(PatientStore, self).lock(keys))
+
+    def check_lock(self, key: str) -> tuple[str, ...]:
+        return self._patience.run(lambda: super(PatientStore, self).check_lock(key))
+
     def get(self, key: str, *, limit: int = 64 * 1024 * 1024) -> bytes | None:
         return self._patience.run(lambda: super(PatientStore, self).get(key, limit=limit))
 

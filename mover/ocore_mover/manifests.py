@@ -51,7 +51,7 @@ def write(store: Store, manifest: Manifest) -> StoredManifest:
     _check_keys(manifest)
     data = json.dumps(manifest.wire(), indent=1, ensure_ascii=True).encode() + b"\n"
     _check_size(key, data)  # what is published can be read back
-    created = publish(store, key, data)
+    created = publish(store, manifest, key, data)
     if created is not None:
         return StoredManifest(manifest, key, created)
     raise MoverError(
@@ -61,12 +61,15 @@ def write(store: Store, manifest: Manifest) -> StoredManifest:
     )
 
 
-def publish(store: Store, key: str, data: bytes) -> str | None:
+def publish(store: Store, manifest: Manifest, key: str, data: bytes) -> str | None:
     """Writes a manifest's bytes if the key does not exist, reads them back and returns their SHA-256; None if the store
-    has another manifest.
+    has another manifest. Everything that a restore needs is locked before, where the store locks: no snapshot exists
+    without its lock.
 
     Identical bytes are accepted. Raises Corrupt if the read-back differs from what was written.
     """
+    base = (manifest.base.manifest_key,) if manifest.base is not None else ()
+    store.lock([*(obj.key for obj in manifest.needed()), *base])
     created = store.put_if_absent(key, data)
     found = store.get(key, limit=_max_bytes())
     if found == data:

@@ -71,9 +71,21 @@ class StoreAccess(SourceStore):
         default=None, description="Server-side encryption."
     )
     kms_key: Annotated[str | None, Option("s3-kms-key")] = Field(default=None, description="Key id for aws:kms.")
+    lock: Annotated[Literal["Governance", "Compliance"] | None, Option("s3-lock")] = Field(
+        default=None, description="Mode of Object Lock, for the data of snapshots."
+    )
+    lock_days: Annotated[int | None, Option("s3-lock-days")] = Field(
+        default=None, ge=1, description="Days for which a snapshot is locked; goes with --s3-lock."
+    )
     read_only: Annotated[bool, Option("store-read-only")] = Field(
         default=False, description="Never write to the store, whatever the credentials allow."
     )
+
+    @model_validator(mode="after")
+    def _locked_for(self) -> "StoreAccess":
+        if (self.lock is None) != (self.lock_days is None):
+            raise ValueError("give both --s3-lock and --s3-lock-days, or neither")
+        return self
 
 
 class DatabaseTls(Part):

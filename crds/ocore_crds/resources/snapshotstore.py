@@ -25,6 +25,24 @@ class ServerSideEncryption(Model):
     )
 
 
+class ObjectLock(Model):
+    """Object Lock on what is written."""
+
+    mode: Literal["Governance", "Compliance"] = Field(
+        default="Governance",
+        description=(
+            "`Governance`: credentials with the right `s3:BypassGovernanceRetention` can delete what is locked."
+            " `Compliance`: no one can, not even the owner of the account."
+        ),
+    )
+    days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        description=(
+            "Days for which a snapshot is locked, from when it is complete; also the full one that a differential"
+            " needs. A longer time applies to new snapshots only."
+        )
+    )
+
+
 class S3(Model):
     """A bucket of any S3-compatible store."""
 
@@ -46,6 +64,13 @@ class S3(Model):
         default=None, description="CA certificates (PEM) that the endpoint's certificate is verified against."
     )
     server_side_encryption: ServerSideEncryption | None = Field(default=None, description="Encryption by the store.")
+    lock: ObjectLock | None = Field(
+        default=None,
+        description=(
+            "Object Lock: a stolen key cannot delete the data of a snapshot before its date, and neither can you. The"
+            " bucket must have been created with Object Lock."
+        ),
+    )
     credentials_secret_ref: LocalRef | None = Field(
         default=None,
         description=(
@@ -122,6 +147,7 @@ class SnapshotStoreSpec(Model):
             immutable("claim"),
             rule("!self.takeOver || self.__import__", "takeOver goes with import"),
             rule("!self.takeOver || self.access == 'ReadWrite'", "takeOver needs access ReadWrite"),
+            rule("!has(self.s3) || !has(self.s3.lock) || self.access == 'ReadWrite'", "lock needs access ReadWrite"),
             rule(
                 "has(self.s3) == has(oldSelf.s3)",
                 "the kind of store cannot be changed; create a new SnapshotStore",

@@ -200,7 +200,7 @@ def _copy_state(source: Store, target: Store, request: CopyRemoteRequest) -> Non
 def _publish(target: Store, stored: StoredManifest, data: bytes) -> None:
     with _of_target():
         dependents.enter(target, stored.manifest)  # the copy of a differential protects the copy of its full snapshot
-        if manifests.publish(target, stored.key, data) is None:
+        if manifests.publish(target, stored.manifest, stored.key, data) is None:
             raise _conflict(target, stored)
 
 

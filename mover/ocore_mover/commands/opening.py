@@ -3,7 +3,7 @@
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ocore_crds.commands.base import OfRollback, Request
 from ocore_crds.commands.parts import DatabaseAccess, FilestoreAccess, SourceStore, StoreAccess
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: The modes of Object Lock, as S3 names them.
+LOCK_MODES: "dict[str, Literal['GOVERNANCE', 'COMPLIANCE']]" = {"Governance": "GOVERNANCE", "Compliance": "COMPLIANCE"}
+
 
 def store(found: StoreAccess, again: Store | None = None) -> Store:
     """The store. `again`: what :func:`opened` returned, with its connections and what it knows of the server. Raises
@@ -35,7 +38,13 @@ def store(found: StoreAccess, again: Store | None = None) -> Store:
 def opened(found: StoreAccess) -> Store:
     """The store as it is, for :func:`store`: nothing keeps it from being another one, or from being written to. Raises
     UsageError where its URL is not valid."""
-    return _open(found, sse=found.sse, kms_key=found.kms_key)
+    return _open(
+        found,
+        sse=found.sse,
+        kms_key=found.kms_key,
+        lock=LOCK_MODES[found.lock] if found.lock is not None else None,
+        lock_days=found.lock_days or 0,
+    )
 
 
 def source(found: SourceStore) -> Store:
@@ -62,7 +71,8 @@ def ask_ids(request: Request) -> None:
             BoundStore(_open(found), found.id).ask()
 
 
-def _open(found: SourceStore, *, sse: str | None = None, kms_key: str | None = None) -> Store:
+def _open(found: SourceStore, **writing: Any) -> Store:
+    """`writing`: the options of S3 for what is written."""
     from ocore_mover.store import S3Options, open_store
 
     s3 = found.s3
@@ -74,10 +84,9 @@ def _open(found: SourceStore, *, sse: str | None = None, kms_key: str | None = N
                 region=s3.region,
                 credentials=optional_path(s3.credentials),
                 ca=optional_path(s3.ca),
-                sse=sse,
-                kms_key=kms_key,
                 path_style=s3.path_style,
                 instance_metadata=s3.instance_metadata,
+                **writing,
             ),
         )
     except ValueError as error:

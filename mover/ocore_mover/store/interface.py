@@ -99,6 +99,17 @@ class Store(ABC):
     def guarantees(self, key: str) -> Guarantees:
         """Tests what the store checks, with an object of this key, and deletes it."""
 
+    def lock(self, keys: Collection[str]) -> None:
+        """Keeps objects until the date of this store's lock, whatever the credentials allow; without one it does
+        nothing. Raises StoreError where the store refuses that."""
+        del keys
+
+    def check_lock(self, key: str) -> tuple[str, ...]:
+        """With a lock: tests that the store enforces it, with an object of this key. Returns what these credentials can
+        do against it, as warnings. Raises StoreError where the store does not lock."""
+        del key
+        return ()
+
     # --- reading -------------------------------------------------------------------------------------------------
 
     @abstractmethod

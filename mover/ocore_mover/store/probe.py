@@ -29,12 +29,13 @@ def probe_store(store: Store) -> StoreProbeResult:
     found = store.guarantees(f"{PROBE_PREFIX}{secrets.token_hex(8)}")
     identifier = known or _create_id(store)
     _try(store, f"{PROBE_PREFIX}{secrets.token_hex(8)}")
+    locks = store.check_lock(f"{PROBE_PREFIX}{secrets.token_hex(8)}")
     _purge(store)
     return StoreProbeResult(
         store_id=identifier,
         checksums=found.checksums,
         conditional_writes=found.conditional_writes,
-        warnings=(*lost, *_warnings(store, found)),
+        warnings=(*lost, *locks, *_warnings(store, found)),
     )
 
 

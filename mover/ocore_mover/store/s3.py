@@ -13,6 +13,7 @@ from ocore_crds import conditions
 from ocore_crds.reports.kept_versions import KeptVersions
 from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.errors import StoreError
+from ocore_mover.store import s3_locks
 from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload
 from ocore_mover.store.pinned_version import Pinned
 from ocore_mover.store.retries import Patience
@@ -71,6 +72,14 @@ class S3Store(Bucket, Store):
             else:
                 break
         return True
+
+    def lock(self, keys: Collection[str]) -> None:
+        """See s3_locks.py."""
+        s3_locks.lock(self, keys)
+
+    def check_lock(self, key: str) -> tuple[str, ...]:
+        """See s3_locks.py."""
+        return s3_locks.check(self, key)
 
     def guarantees(self, key: str) -> Guarantees:
         """Tests what the server checks."""

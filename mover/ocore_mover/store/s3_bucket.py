@@ -4,13 +4,14 @@ import base64
 import hashlib
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from ocore_crds import conditions
+from ocore_crds import conditions, naming
 from ocore_mover.errors import StoreError
 from ocore_mover.store.interface import PARALLEL_READS, ObjectInfo
 from ocore_mover.store.keys import checked
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 #: Uploads at once, and connections beside them for reads and small requests. They are opened as they are needed.
 UPLOADS = 4
 CONNECTIONS = UPLOADS + PARALLEL_READS + 8
+#: Days for which the objects of an attempt are locked before its manifest: those of a failed one can be removed then.
+ATTEMPT_DAYS = 1
 _NO_UPLOAD = {"404", "NoSuchUpload", "NoSuchKey"}
 
 
@@ -40,6 +43,8 @@ class Bucket:
         self.ranges = SignedRanges()
         #: Of a key, the id of the version that is read in place of the newest one.
         self.versions: dict[str, str] = {}
+        #: With a lock: of a full key, the id of the version that this process has written.
+        self.written: dict[str, str] = {}
 
     @property
     def url(self) -> str:
@@ -124,11 +129,24 @@ class Bucket:
     def _encryption(self) -> dict[str, Any]:
         return self.options.encryption()
 
+    def retention(self, full_key: str) -> dict[str, Any]:
+        """Arguments of PutObject and CreateMultipartUpload that lock the object, where this store locks it."""
+        kind, options = naming.lock_of(full_key.removeprefix(self._prefix)), self.options
+        if options.lock is None or kind is None:
+            return {}
+        days = options.lock_days if kind == "Snapshot" else ATTEMPT_DAYS
+        return {"ObjectLockMode": options.lock, "ObjectLockRetainUntilDate": after(days)}
+
+    def note_written(self, full_key: str, answer: Mapping[str, Any]) -> None:
+        """Of the answer to a request that has written an object."""
+        if self.options.lock is not None and answer.get("VersionId"):
+            self.written[full_key] = answer["VersionId"]
+
     def put(self, full_key: str, data: Any, digest: bytes, **more: Any) -> None:
         """Writes an object with one request, checked by the server. Retries a transfer that changed bytes."""
         declared = base64.b64encode(digest).decode()
         with translated(f"write {full_key}", self.url):
-            repeated(
+            answer = repeated(
                 lambda: self.client.put_object(
                     Bucket=self.bucket,
                     Key=full_key,
@@ -136,9 +154,11 @@ class Bucket:
                     ChecksumSHA256=declared,
                     ContentType="application/octet-stream",
                     **self._encryption(),
+                    **self.retention(full_key),
                     **more,
                 )
             )
+        self.note_written(full_key, answer)
 
     def create_upload(self, full_key: str) -> str:
         """Starts a multipart upload; returns its id."""
@@ -148,6 +168,7 @@ class Bucket:
             ChecksumAlgorithm="SHA256",
             ContentType="application/octet-stream",
             **self._encryption(),
+            **self.retention(full_key),
         )
         return answer["UploadId"]
 
@@ -188,6 +209,11 @@ class Bucket:
                     return None
                 raise
         return ObjectInfo(key, answer["ContentLength"])
+
+
+def after(days: float) -> datetime:
+    """The time so many days from now, in whole seconds."""
+    return (datetime.now(UTC) + timedelta(days=days)).replace(microsecond=0)
 
 
 def _wrong_digest() -> dict[str, Any]:

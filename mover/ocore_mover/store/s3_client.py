@@ -140,7 +140,8 @@ def connect(options: S3Options, connections: int) -> "S3Client":
     client.meta.events.register("before-sign.s3", _mask_credentials)
     if settings.pod_uid():
         client.meta.events.register_first("needs-retry.s3", retry_at_start)  # type: ignore[arg-type]
-    client.meta.events.register("before-call.s3.DeleteObjects", _add_content_md5)
+    for operation in ("DeleteObjects", "PutObjectRetention"):
+        client.meta.events.register(f"before-call.s3.{operation}", _add_content_md5)
     return client
 
 
@@ -177,7 +178,7 @@ def _mask_credentials(request_signer: Any, **_: Any) -> None:
 
 
 def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
-    """Some stores refuse DeleteObjects without it. Others check the CRC32 that botocore sends, too."""
+    """Some stores refuse these requests without it. Others check the CRC32 that botocore sends, too."""
     body = params["body"]
     digest = hashlib.md5(body.encode() if isinstance(body, str) else body, usedforsecurity=False).digest()
     params["headers"].setdefault("Content-MD5", base64.b64encode(digest).decode())

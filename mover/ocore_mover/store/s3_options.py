@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,9 @@ class S3Options:
     ca: Path | None = None
     sse: str | None = None
     kms_key: str | None = None
+    #: Mode of Object Lock for the data of snapshots, as S3 names it, and for how many days; None: no lock.
+    lock: Literal["GOVERNANCE", "COMPLIANCE"] | None = None
+    lock_days: int = 0
     path_style: bool = True
     #: Whether boto3's chain may ask the cloud's instance metadata service for the node's own credentials.
     instance_metadata: bool = False

@@ -21,6 +21,8 @@ BATCH = 1000
 #: Versions whose lock is read. All objects of a snapshot are written with the bucket's default retention, so the newest
 #: ones are locked longest. A longer lock of an older one is found by the next deletion.
 LOCKS_READ = 20
+#: boto3's name of the header with the end of a retention.
+LOCK_HEADER = "ObjectLockRetainUntilDate"
 
 
 def purge(store: Bucket, full_prefix: str, *, marked: bool) -> KeptVersions | None:
@@ -100,4 +102,16 @@ def _lock(store: Bucket, version: ObjectVersion) -> tuple[datetime | None, bool]
         if status_of(error) in (403, 404, 405):
             return None, False
         raise
-    return head.get("ObjectLockRetainUntilDate"), head.get("ObjectLockLegalHoldStatus") == "ON"
+    until: Any = head.get(LOCK_HEADER)
+    return until or _retention(store, version), head.get("ObjectLockLegalHoldStatus") == "ON"
+
+
+def _retention(store: Bucket, version: ObjectVersion) -> datetime | None:
+    """versitygw has the date of an older version in no other answer."""
+    try:
+        answer = store.client.get_object_retention(Bucket=store.bucket, Key=version.key, VersionId=version.id)
+    except ClientError as error:
+        if status_of(error) < 500:
+            return None
+        raise
+    return answer["Retention"].get("RetainUntilDate")

@@ -321,7 +321,7 @@ class S3Writer:
         parts = [self._done[number] for number in sorted(self._done)]
         with translated(f"complete {self._key}", self._bucket.url):
             try:
-                self._bucket.client.complete_multipart_upload(
+                answer = self._bucket.client.complete_multipart_upload(
                     Bucket=self._bucket.bucket,
                     Key=self._full_key,
                     UploadId=self._upload,
@@ -331,6 +331,7 @@ class S3Writer:
                 if code_of(error) != "NoSuchUpload":
                     raise
                 return False
+        self._bucket.note_written(self._full_key, answer)
         return True
 
     def _compare(self, stored: StoredObject, trusted: bool) -> None:

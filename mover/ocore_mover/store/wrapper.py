@@ -41,6 +41,14 @@ class WrappedStore(Store):
         self._before_write(f"write {key}")
         return self._store.guarantees(key)
 
+    def lock(self, keys: Collection[str]) -> None:
+        self._before_write("lock objects")
+        self._store.lock(keys)
+
+    def check_lock(self, key: str) -> tuple[str, ...]:
+        self._before_write(f"write {key}")
+        return self._store.check_lock(key)
+
     def delete(self, keys: Iterable[str]) -> int:
         self._before_delete("delete objects")
         return self._store.delete(keys)

@@ -113,10 +113,11 @@ S3_STORE: Object = {
         "pathStyle": True,
         "caBundle": {"name": "ca", "key": "ca.crt"},
         "serverSideEncryption": {"algorithm": "aws:kms", "kmsKeyId": "alias/key"},
+        "lock": {"mode": "Compliance", "days": 40},
         "credentialsSecretRef": {"name": "s3-keys"},
         "instanceMetadata": False,
     },
-    "access": "ReadOnly",
+    "access": "ReadWrite",
     "serviceAccountName": "mover",
     "maxConcurrentJobs": 4,
     "import": True,
@@ -293,7 +294,7 @@ MINIMAL: dict[str, tuple[Object, ...]] = {
         },
     ),
     "SnapshotStore": (
-        {"s3": {"bucket": "snapshots", "caBundle": {"name": "ca"}, "serverSideEncryption": {}}},
+        {"s3": {"bucket": "snapshots", "caBundle": {"name": "ca"}, "serverSideEncryption": {}, "lock": {"days": 1}}},
         {"claim": {"claimName": "backups"}},
     ),
     "Snapshot": ({"environmentRef": {"name": "shop"}, "pin": {}},),
@@ -741,8 +742,12 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
                 spec=1,
             ),
             "takeOver needs access ReadWrite": Cel(
-                ({}, {"spec.takeOver": True, "spec.access": "ReadWrite"}),
-                ({"spec.takeOver": True},),
+                ({}, {"spec.takeOver": True}),
+                ({"spec.takeOver": True, "spec.access": "ReadOnly", "spec.s3.lock": REMOVED},),
+            ),
+            "lock needs access ReadWrite": Cel(
+                ({}, {"spec.access": "ReadOnly", "spec.s3.lock": REMOVED}),
+                ({"spec.access": "ReadOnly"},),
             ),
             _immutable("claim"): Cel(
                 ({}, {"spec.maxConcurrentJobs": 1}),

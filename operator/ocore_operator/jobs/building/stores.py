@@ -153,12 +153,14 @@ class S3Store(StoreKind):
         return (UNENCRYPTED,) if (self._s3.endpoint or "").startswith("http://") else ()
 
     def _access(self, volumes: Volumes, *, read_only: bool = False, optional: bool = False) -> StoreAccess:
-        encryption = self._s3.server_side_encryption
+        encryption, lock = self._s3.server_side_encryption, self._s3.lock
         return StoreAccess(
             url=self.public_url(),
             s3=self._files(volumes, "s3", (S3_CREDENTIALS, S3_CA), optional=optional),
             sse=encryption.algorithm if encryption is not None else None,
             kms_key=encryption.kms_key_id if encryption is not None else None,
+            lock=lock.mode if lock is not None else None,
+            lock_days=lock.days if lock is not None else None,
             read_only=read_only,
         )
 

@@ -540,9 +540,9 @@ def test_row_68_a_base_that_goes_as_the_manifest_is_written(
     copy_base(origin, remote)
     publish = manifests.publish
 
-    def publish_late(store: Store, key: str, data: bytes) -> str | None:
+    def publish_late(*arguments: Any) -> str | None:
         manifests.delete_snapshot(remote.store, ENVIRONMENT, BASE)
-        return publish(store, key, data)
+        return publish(*arguments)
 
     monkeypatch.setattr("ocore_mover.manifests.publish", publish_late)
     end = call(*arguments(origin, remote))

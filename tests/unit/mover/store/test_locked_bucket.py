@@ -230,17 +230,22 @@ def test_without_the_right_to_list_versions_the_newest_is_read(
     assert store.older("s/a", lambda _: True, limit=100) is None
 
 
-@pytest.mark.parametrize("attacked", ["hidden", "overwritten", "large"])
-def test_row_149_a_probe_puts_the_stores_id_back(seaweed: SeaweedFS, client: Any, prefix: str, attacked: str) -> None:
+def test_row_149_a_probe_puts_the_stores_id_back(seaweed: SeaweedFS, client: Any, prefix: str) -> None:
     """Without it everything that is bound to the store's id would stop, also restores."""
     store = opened(seaweed, prefix)
     known = probe_store(store).store_id
-    key = f"{prefix}/{naming.STORE_ID_KEY}"
-    if attacked == "hidden":
-        client.delete_object(Bucket=LOCKED, Key=key)
-    else:
-        client.put_object(Bucket=LOCKED, Key=key, Body=b"{}" if attacked == "overwritten" else b"x" * 100_000)
+    client.delete_object(Bucket=LOCKED, Key=f"{prefix}/{naming.STORE_ID_KEY}")
     found = probe_store(store)
     assert found.store_id == known
     assert any("was put back" in warning for warning in found.warnings)
     assert not any("was put back" in warning for warning in probe_store(store).warnings)
+
+
+@pytest.mark.parametrize("other", [b"{}", b"x" * 100_000])
+def test_row_149_a_store_id_that_was_overwritten_is_put_back(
+    seaweed: SeaweedFS, client: Any, prefix: str, other: bytes
+) -> None:
+    store = opened(seaweed, prefix)
+    known = probe_store(store).store_id
+    client.put_object(Bucket=LOCKED, Key=f"{prefix}/{naming.STORE_ID_KEY}", Body=other)
+    assert probe_store(store).store_id == known

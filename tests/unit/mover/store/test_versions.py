@@ -284,8 +284,17 @@ def test_a_probe_leaves_no_versions(versioned: Store, client: Any, prefix: str) 
 
 
 def test_a_probe_is_ready_although_its_versions_stay(refusing: Store, faulty: FaultyProxy) -> None:
+    known = probe_store(refusing).store_id
     faulty.set(Faults(refuse=lambda r: 503 if lists_versions(r) else None))
-    assert probe_store(refusing).store_id
+    assert probe_store(refusing).store_id == known
+
+
+def test_a_store_gets_no_second_id_while_the_first_may_be_hidden(refusing: Store, faulty: FaultyProxy) -> None:
+    faulty.set(Faults(refuse=lambda r: 503 if lists_versions(r) else None))
+    with pytest.raises(StoreError) as error:
+        probe_store(refusing)
+    assert error.value.retryable
+    assert refusing.get(naming.STORE_ID_KEY) is None
 
 
 def test_two_probes_at_once_do_not_disturb_each_other(versioned: Store) -> None:

@@ -597,6 +597,13 @@ def test_instance_metadata_only_where_the_store_asks_for_it() -> None:
         assert s3.get("instanceMetadata", False) == asked
 
 
+def test_what_is_written_is_locked_as_the_store_says() -> None:
+    found = store({"s3": {"bucket": "snapshots", "lock": {"mode": "Compliance", "days": 40}}})
+    asked = request_of(JobBuilder(SETTINGS, job_inputs(store=found), "a").probe_store())["store"]
+    assert (asked["lock"], asked["lockDays"]) == ("Compliance", 40)
+    assert "lock" not in request_of(JobBuilder(SETTINGS, job_inputs(store=store()), "a").probe_store())["store"]
+
+
 def test_urls() -> None:
     assert stores.of(store()).access(Volumes()).url == "s3://snapshots/eu/shop"
     assert stores.of(CLAIM_STORE).access(Volumes()).url == "file:///store/eu/shop"
