@@ -226,7 +226,7 @@ def installed(server: Server) -> Installed:
 
 
 def prepared() -> Installed:
-    """The same for a test whose server is in a cluster. Dumps of the oldest major load everywhere."""
+    """The same for a test with any server. Dumps of the oldest major load everywhere."""
     found = _result(OLDEST)
     if not found.dump.exists():
         with running(OLDEST) as server:
@@ -288,4 +288,4 @@ class Odoo(Desk):
 @pytest.fixture
 def odoo(site_any: Site, tmp_path: Path) -> Odoo:
     """An installed Odoo whose database and filestore are this test's own."""
-    return Odoo(site_any, tmp_path, installed(site_any.server))
+    return Odoo(site_any, tmp_path, prepared())

@@ -425,14 +425,14 @@ def test_a_hostile_dump_harms_neither_the_verdict_nor_the_live_database(desk_any
     assert live_state(site, desk_any.claim) == before
 
 
-def test_a_separate_server(server15: Server, desk_any: Desk, tmp_path: Path) -> None:
+def test_a_separate_server(server_any: Server, desk_any: Desk, tmp_path: Path) -> None:
     """The environment's roles and databases do not exist there; here it is the same process with another role."""
     site = desk_any.site
     Application(site, desk_any.claim).write_many(4)
     site.sql("GRANT SELECT ON ir_attachment TO PUBLIC")
     desk_any.ok("snapshot")
-    tester = create_role(server15, f"tester-{site.live}", "CREATEDB")
-    secret = write_secret(tmp_path / "tester", server15, tester, "postgres")
+    tester = create_role(server_any, f"tester-{site.live}", "CREATEDB")
+    secret = write_secret(tmp_path / "tester", server_any, tester, "postgres")
     (secret / "dbname").unlink(missing_ok=True)
     base = ["test-restore", *desk_any.which, "--scratch", str(desk_any.scratch), "--separate-server"]
     done = call(*base, "--database", str(secret))
@@ -440,10 +440,10 @@ def test_a_separate_server(server15: Server, desk_any: Desk, tmp_path: Path) -> 
     payload = done.result["payload"]
     assert payload.get("findings", []) == []
     assert (payload["rows"], payload["separateServer"], payload["attachments"]) == (4, True, 4)
-    assert list(server15.execute("SELECT datname FROM pg_database WHERE datname LIKE 'ocore%'")) == []
+    assert list(server_any.execute("SELECT datname FROM pg_database WHERE datname LIKE 'ocore%'")) == []
 
-    superuser = create_role(server15, f"super-{site.live}", "SUPERUSER")
-    refused = call(*base, "--database", str(write_secret(tmp_path / "super", server15, superuser, "postgres")))
+    superuser = create_role(server_any, f"super-{site.live}", "SUPERUSER")
+    refused = call(*base, "--database", str(write_secret(tmp_path / "super", server_any, superuser, "postgres")))
     assert refused.reason == "SecretInvalid"
     assert re.search("ordinary role", refused.message)
 

@@ -28,6 +28,7 @@ for argument in "$@"; do
   case $argument in --file=*) target=${{argument#--file=}} ;; *) arguments+=("$argument") ;; esac
 done
 [ -n "$target" ] || exec {real}/pg_dump "$@"
+rm -rf {spool} # of the call that asks whether it knows zstd
 {real}/pg_dump "${{arguments[@]}}" --file={spool}
 cd {spool}
 {damage}

@@ -235,14 +235,14 @@ def test_an_error_at_a_failpoint_leaves_old_or_new(site_any: Site, failpoint: st
     assert which(site_any) == ("old" if FAILPOINTS[failpoint] == "Old" else "new")
 
 
-def test_postgresql_killed_in_the_middle(server15: Server, site_any: Site) -> None:
+def test_postgresql_killed_in_the_middle(server_any: Server, site_any: Site) -> None:
     """The server dies with the connections refused, and is back seconds later: the switch itself puts it right."""
     stand_beside(site_any)
     switch = DatabaseSwitch(site_any.target, site_any.rollback_id)
 
     def kill() -> None:
-        server15.kill()
-        threading.Timer(1.0, server15.start).start()
+        server_any.kill()
+        threading.Timer(1.0, server_any.start).start()
 
     with pytest.raises(MoverError) as raised:
         switch.switch(kill, nothing)

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from support.mover.beside import call
 from support.mover.filestore import ENVIRONMENT, Site, some_bytes
 from support.mover.plain_tree import make_tree, tree
 from support.mover.postgres_majors import SUPERUSER, Server, create_role
@@ -83,16 +83,11 @@ class Case:
 
 def mover(*arguments: str, bin_folder: Path) -> dict[str, Any]:
     """The payload of its result."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ocore_mover", *arguments],
-        env={**os.environ, "OCORE_PG_BIN": str(bin_folder), "PYTHONPATH": f"{REPOSITORY}/mover:{REPOSITORY}/crds"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    payload: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["payload"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OCORE_PG_BIN", str(bin_folder))
+        done = call(*arguments)
+    assert done.code == 0, done.stdout + done.stderr
+    payload: dict[str, Any] = done.result["payload"]
     return payload
 
 
