@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from support.cluster.cluster import GROUP, Cluster, condition, wait_for
+from support.cluster.cluster import GROUP, Cluster, condition, is_true, wait_for
 from support.cluster.promises import fresh
 from support.cluster.site import Servers, Site
 
@@ -60,3 +60,32 @@ def test_a_locked_snapshot_reports_its_end_and_is_deleted_then(site: Site, bucke
     site.cluster.wait_gone("Snapshot", name, site.namespace, 180)
     assert datetime.now(UTC) >= until
     wait_for("no version is left", lambda: versions(site, bucket, identifier) == [])
+
+
+@pytest.mark.timeout(600)
+def test_row_150_a_locked_snapshot_outlives_a_thief(site: Site, bucket: str) -> None:
+    """With the bucket's key everything is deleted, overwritten and hidden, also the store's id. The operator's own
+    probe puts that back, and a check reads every byte of the snapshot."""
+    cluster, s3, own = site.cluster, site.servers.s3_client(site.endpoint), ("SnapshotStore", "locked", site.namespace)
+
+    def warned(text: str) -> None:
+        cluster.wait(*own, lambda o: is_true(o, "Ready") and text in str(o["status"].get("warnings")), 120, text)
+
+    cluster.patch(*own, {"spec": {"s3": {"lock": {"mode": "Governance", "days": 1}}}})
+    warned("s3:BypassGovernanceRetention")
+    name = site.snapshot(fresh("stolen"))
+    identifier = site.completed("Snapshot", name)["status"]["id"]
+    before = versions(site, bucket, identifier)
+    for each in s3.list_object_versions(Bucket=bucket, Prefix="test/")["Versions"]:
+        which = {"Bucket": bucket, "Key": each["Key"]}
+        s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": each["Key"], "VersionId": each["VersionId"]}]})
+        if identifier in each["Key"]:
+            s3.put_object(**which, Body=b"?" * each["Size"])
+        s3.delete_object(**which)
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket, Prefix="test/")
+    assert set(before) <= set(versions(site, bucket, identifier))
+    cluster.patch(*own, {"spec": {"maxConcurrentJobs": 2}})  # a probe follows; else each hour
+    warned("was put back")
+    cluster.patch("Snapshot", name, site.namespace, {"spec": {"verify": "Full"}})
+    read = cluster.wait("Snapshot", name, site.namespace, lambda o: is_true(o, "Verified"), 120, "read back")
+    assert "Older versions have the right bytes" in condition(read, "Verified")["message"]

@@ -27,9 +27,10 @@ def probe_store(store: Store) -> StoreProbeResult:
     """
     known, lost = _known_id(store)
     found = store.guarantees(f"{PROBE_PREFIX}{secrets.token_hex(8)}")
-    identifier = known or _create_id(store)
-    _try(store, f"{PROBE_PREFIX}{secrets.token_hex(8)}")
     locks = store.check_lock(f"{PROBE_PREFIX}{secrets.token_hex(8)}")
+    identifier = known or _create_id(store)
+    store.lock((STORE_ID_KEY,))  # for as long as a snapshot that is taken now
+    _try(store, f"{PROBE_PREFIX}{secrets.token_hex(8)}")
     _purge(store)
     return StoreProbeResult(
         store_id=identifier,
