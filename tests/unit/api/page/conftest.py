@@ -30,8 +30,10 @@ def built() -> Path:
     return built_page()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """One for all files of this folder that a worker runs one after the other; each visitor has a context of their own.
+    No other folder's tests run beside Playwright's event loop."""
     with chromium() as found:
         yield found
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import tarfile
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,8 +26,8 @@ from ocore_mover.errors import MoverError
 from ocore_mover.report import Counter
 from support.mover.beside import ENVIRONMENT, Finished, call, finish, start, was_killed
 from support.mover.desk import Desk
-from support.mover.postgres_majors import create_role, write_secret
-from support.mover.site import Site
+from support.mover.postgres_majors import Server, create_role, write_secret
+from support.mover.site import Site, drop_all, make_site
 
 CAPACITY = ("--capacity", str(10**12))
 NASTY = 'ta"ble; DROP/%s'
@@ -124,6 +125,21 @@ def tables_any(site_any: Site, tmp_path: Path) -> Tables:
     return prepared(site_any, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def kept(server17: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tables]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OCORE_PG_BIN", str(server17.bin))
+        site = make_site(server17, tmp_path_factory.mktemp("kept"))
+        yield prepared(site, site.secret.parent)
+    drop_all(site)
+
+
+@pytest.fixture
+def tables_read(kept: Tables, server_any: Server) -> Tables:
+    """For tests that only read: one snapshot, another Extract."""
+    return replace(kept, id=str(uuid.uuid4()))
+
+
 def test_one_table_and_nothing_else_is_read(tables: Tables) -> None:
     live = tables.site.sql("SELECT oid, relfilenode FROM pg_class WHERE oid >= 16384 ORDER BY 1")
     done = tables.run("public.partner")
@@ -144,17 +160,17 @@ def test_one_table_and_nothing_else_is_read(tables: Tables) -> None:
     assert tables.site.sql("SELECT oid, relfilenode FROM pg_class WHERE oid >= 16384 ORDER BY 1") == live
 
 
-def test_conditions_and_odd_names(tables_any: Tables) -> None:
-    done = tables_any.run(
+def test_conditions_and_odd_names(tables_read: Tables) -> None:
+    done = tables_read.run(
         where("partner", ("mood", "In", "happy"), ("id", "AtMost", "2")),
         where("parts_1", ("a", "GreaterThan", "5")),
         f"Odd Schema.{NASTY}",
     )
-    assert sorted(row["id"] for row in tables_any.rows(done, "partner")) == ["1", "2"]
-    found = tables_any.files(done)
+    assert sorted(row["id"] for row in tables_read.rows(done, "partner")) == ["1", "2"]
+    found = tables_read.files(done)
     assert found["parts_1.csv"] == b"a\n"
     assert found[f"{NASTY.replace('%', '%25').replace('/', '%2F')}.csv"].decode() == '"sel""ect",Ä b\n1,x\n'
-    tables_any.nothing_left()
+    tables_read.nothing_left()
 
 
 def psql(site: Site, script: bytes) -> subprocess.CompletedProcess[bytes]:
@@ -194,20 +210,20 @@ def test_a_script_for_psql(tables: Tables) -> None:
         ("public.seen", "is a view"),
     ],
 )
-def test_what_has_no_rows_of_its_own(tables_any: Tables, table: str, said: str) -> None:
-    done = tables_any.run(table)
+def test_what_has_no_rows_of_its_own(tables_read: Tables, table: str, said: str) -> None:
+    done = tables_read.run(table)
     assert done.reason == "TablesNotFound"
     assert said in done.message
-    tables_any.nothing_left()
+    tables_read.nothing_left()
 
 
-def test_a_listing_reads_no_rows(tables_any: Tables) -> None:
-    done = call("extract", *tables_any.desk.which, "--extract-id", tables_any.id, "--list-tables")
+def test_a_listing_reads_no_rows(tables_read: Tables) -> None:
+    done = call("extract", *tables_read.desk.which, "--extract-id", tables_read.id, "--list-tables")
     assert done.code == 0, done.stdout
-    result, dump = done.result["payload"]["extracted"], tables_any.desk.manifest().database
+    result, dump = done.result["payload"]["extracted"], tables_read.desk.manifest().database
     assert dump is not None
     assert result["bytesRead"] == next(o.size for o in dump.files if "toc.dat" in o.key)
-    lines = (tables_any.desk.store / result["key"]).read_text().splitlines()
+    lines = (tables_read.desk.store / result["key"]).read_text().splitlines()
     found = {(line["schema"], line["name"]): line["rows"] for line in map(json.loads, lines)}
     assert found == {
         ("Odd Schema", NASTY): 1, ("public", "ballast"): 20000, ("public", "country"): 1, ("public", "parts_1"): 2,
@@ -215,20 +231,20 @@ def test_a_listing_reads_no_rows(tables_any: Tables) -> None:
     }  # fmt: skip
 
 
-def test_a_condition_needs_no_administrator(tables_any: Tables) -> None:
-    done = tables_any.run(where("partner", ("id", "In", "1")), admin=False)
-    assert len(tables_any.rows(done, "partner")) == 1
-    tables_any.nothing_left()
+def test_a_condition_needs_no_administrator(tables_read: Tables) -> None:
+    done = tables_read.run(where("partner", ("id", "In", "1")), admin=False)
+    assert len(tables_read.rows(done, "partner")) == 1
+    tables_read.nothing_left()
 
 
-def test_row_111_the_server_is_not_filled(tables_any: Tables) -> None:
-    arguments = tables_any.arguments("partner")
+def test_row_111_the_server_is_not_filled(tables_read: Tables) -> None:
+    arguments = tables_read.arguments("partner")
     unknown = call(*arguments[: -len(CAPACITY)])
     assert unknown.reason == "CapacityUnknown"
     small = call(*arguments[: -len(CAPACITY)], "--capacity", "1000000")
     assert small.reason == "InsufficientCapacity"
     assert "needs up to" in small.message  # before anything is loaded; the watch of the load would say it later
-    tables_any.nothing_left()
+    tables_read.nothing_left()
 
 
 def test_row_110_what_a_killed_attempt_leaves_is_dropped(tables_any: Tables) -> None:
@@ -265,10 +281,10 @@ HOSTILE = (
 )
 
 
-def test_row_109_nothing_of_a_condition_is_sql(tables_any: Tables) -> None:
+def test_row_109_nothing_of_a_condition_is_sql(tables_read: Tables) -> None:
     """A value is compared and chooses nothing; a column of that name does not exist; an operator is of the list."""
     for text in HOSTILE:
-        tables = replace(tables_any, id=str(uuid.uuid4()))
+        tables = replace(tables_read, id=str(uuid.uuid4()))
         value = tables.run(where("partner", ("name", "In", text), ("name", "NotContains", text)))
         assert tables.rows(value, "partner") == [], text
         tables.nothing_left()
@@ -344,15 +360,15 @@ def test_what_each_operator_chooses(site: Site) -> None:
         (("ctid", "IsNotNull"), "no column 'ctid'"),
     ],
 )
-def test_a_condition_that_does_not_fit_its_table(tables_any: Tables, comparison: Comparison, said: str) -> None:
-    done = tables_any.run(where("partner", ("id", "In", "1"), comparison))
+def test_a_condition_that_does_not_fit_its_table(tables_read: Tables, comparison: Comparison, said: str) -> None:
+    done = tables_read.run(where("partner", ("id", "In", "1"), comparison))
     assert done.reason == "RowFilterFailed"
     assert "where of table public.partner" in done.message
     assert said in done.message
-    tables_any.nothing_left()
+    tables_read.nothing_left()
 
 
-def test_one_of_several_conditions(tables_any: Tables) -> None:
+def test_one_of_several_conditions(tables_read: Tables) -> None:
     either = {"allOf": [{"column": "id", "operator": "In", "values": ["50"]}]}
     both = {
         "allOf": [
@@ -360,8 +376,8 @@ def test_one_of_several_conditions(tables_any: Tables) -> None:
             {"column": "name", "operator": "NotStartsWith", "values": ["n"]},
         ]
     }
-    done = tables_any.run(json.dumps({"name": "partner", "where": [either, both]}))
-    assert sorted(row["id"] for row in tables_any.rows(done, "partner")) == ["50", "7"]
+    done = tables_read.run(json.dumps({"name": "partner", "where": [either, both]}))
+    assert sorted(row["id"] for row in tables_read.rows(done, "partner")) == ["50", "7"]
 
 
 def test_a_table_without_columns(tables: Tables) -> None:
