@@ -16,7 +16,7 @@ from support.mover.postgres_majors import running
 @pytest.fixture(scope="session")
 def server() -> Iterator[Postgres]:
     """The server."""
-    with running(15) as server:
+    with running(17) as server:
         yield Postgres(server)
 
 
