@@ -168,6 +168,20 @@ def test_row_149_a_restore_finds_what_a_thief_overwrote_and_hid(
     assert {(found["Key"], found["VersionId"]) for found in before} <= kept, "a restore deletes no version"
 
 
+def test_row_149_a_remote_copy_is_made_of_what_a_thief_hid(
+    seaweed: SeaweedFS, client: Any, prefix: str, tmp_path: Path
+) -> None:
+    """It needs the source's id, which the probe puts back."""
+    burgled = Burgled(seaweed, tmp_path / "desk", prefix)
+    attack(client, prefix)
+    assert call("probe-store", *burgled.options).code == 0
+    source = [option.replace("--", "--source-", 1) for option in burgled.options]
+    target = ("--store", burgled.desk.store.as_uri())
+    done = call("copy-remote", *target, *source, *burgled.ids, *burgled.digest)
+    assert done.code == 0, done.stdout
+    assert call("verify", *target, *burgled.ids, *burgled.digest).code == 0
+
+
 def test_row_149_a_manifest_of_another_digest_is_not_believed(
     seaweed: SeaweedFS, client: Any, prefix: str, tmp_path: Path
 ) -> None:
@@ -214,6 +228,21 @@ def test_an_object_that_was_written_twice_is_not_called_stolen(seaweed: SeaweedF
     assert store.recover("s/", [twice, over]) == ("s/over",)
     assert b"".join(store.read(over)) == b"".join(store.read_range(over, 0, 4, Pinned())) == b"data"
     assert b"".join(store.read_range(over, 1, 2, Pinned())) == b"at"
+
+
+def test_many_false_versions_hide_nothing(
+    seaweed: SeaweedFS, client: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only some are compared: the oldest ones, because no one can write an older one than the Job did."""
+    monkeypatch.setattr(s3_versions, "COMPARED", 2)
+    store = opened(seaweed, prefix)
+    obj = put(store, "s/a", b"data")
+    for _ in range(5):
+        put(store, "s/a", b"atad")
+    client.delete_object(Bucket=LOCKED, Key=f"{prefix}/s/a")
+    assert store.older("s/a", lambda data: data == b"data", limit=100) == b"data"
+    assert store.recover("s/", [obj]) == ("s/a",)
+    assert b"".join(store.read(obj)) == b"data"
 
 
 def test_without_the_right_to_list_versions_the_newest_is_read(
