@@ -131,7 +131,7 @@ def test_row_17_evicted_in_mid_restore(site: Site) -> None:
     holds_all_promises(site)
 
 
-# --- 18, 19 -----------------------------------------------------------------------------------------------
+# --- 18 -----------------------------------------------------------------------------------------------
 
 
 def twin(site: Site, job: Object, identity: str, failpoint: str) -> Object:
@@ -180,29 +180,4 @@ def test_row_18_two_pods_of_one_snapshot(cluster: Cluster, site: Site) -> None:
     assert [k for k in stored_keys(site) if loser["uid"] in k] == []
     cluster.patch("Snapshot", obj["metadata"]["name"], site.namespace, {"spec": {"verify": "Full"}})
     cluster.wait("Snapshot", obj["metadata"]["name"], site.namespace, lambda o: is_true(o, "Verified"), 60)
-    holds_all_promises(site)
-
-
-def test_row_19_restore_from_an_incomplete_snapshot(site: Site) -> None:
-    """Everything is stored but the manifest. A rollback to it waits while it runs, and is refused once it has
-    failed."""
-    set_marker(site, 19)
-    failpoints = armed("after-upload-before-manifest=sleep:60")
-    snapshot = site.snapshot(fresh("incomplete"), annotations=failpoints, timeoutSeconds=30, deletionPolicy="Delete")
-    pod = running_pod(site, "Snapshot", snapshot, "snapshot")
-    at_failpoint(site, pod, "after-upload-before-manifest")
-    rollback = site.rollback(fresh("refused"), snapshot)
-    site.cluster.wait(
-        "Rollback",
-        rollback,
-        site.namespace,
-        lambda o: (condition(o, "Reconciling") or {}).get("reason") == "WaitingForSnapshot",
-        60,
-        "waits",
-    )
-    is_no_snapshot(site, site.failed("Snapshot", snapshot, "DeadlineExceeded", 30 + 60))
-    obj = site.failed("Rollback", rollback, "SnapshotNotComplete", 90)
-    assert (obj["status"]["attempt"], "startedAt" in obj["status"]) == (0, False)
-    assert not site.cluster.objects("Job", site.namespace, f"ocore.dev/uid={obj['metadata']['uid']}")
-    old_or_new(site, obj)
     holds_all_promises(site)

@@ -1,4 +1,4 @@
-"""Rows of docs/failure-modes.md about dumps and stores."""
+"""Rows of docs/failure-modes.md about dumps and stores, and about what a dump that failed is not."""
 
 import random
 from collections.abc import Iterator
@@ -8,10 +8,18 @@ from urllib.parse import urlsplit
 import pytest
 
 from support.cluster import node
-from support.cluster.cluster import GROUP, Cluster, condition, is_true, unique, wait_for
+from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, unique, wait_for
 from support.cluster.failpoints import armed, running_pod
-from support.cluster.promises import fresh, holds_all_promises, is_no_snapshot, manifest, uploads
-from support.cluster.site import Servers, Site, secret
+from support.cluster.promises import (
+    fresh,
+    holds_all_promises,
+    is_no_snapshot,
+    manifest,
+    old_or_new,
+    set_marker,
+    uploads,
+)
+from support.cluster.site import Servers, Site, Sites, secret
 from support.mover.faulty_http import Faults, FaultyProxy, Request
 
 MIB = 1024 * 1024
@@ -110,19 +118,49 @@ def test_row_11_bad_host(cluster: Cluster, site: Site) -> None:
         # The next probe, not the last one, says how it is.
         cluster.apply(site.environment_object(jobs={"parallelism": 2}))
     site.environment_ready()
-    # The kubelet updates a mounted Secret within a minute or two.
+    # The kubelet updates a mounted Secret within a minute or two, and at once where the pod changes.
+    touched = {"metadata": {"annotations": {"touched": unique("at")}}}
+    cluster.patch("Pod", site.app_pod()["metadata"]["name"], site.namespace, touched)
     wait_for("the application has the right address again", lambda: site.in_app("check")[0] == 0, 180, interval=3)
     holds_all_promises(site)
 
 
-def test_row_11_time_out(site: Site) -> None:
-    """A table that another session has locked: the dump waits for it, and the deadline ends it."""
+@pytest.fixture(scope="module")
+def too_late(sites: Sites) -> tuple[Object, Object]:
+    """A Snapshot whose dump waits for a table that another session has locked, until the deadline ends it; and a
+    Rollback to it, which waited for it."""
+    site = sites.of()
+    set_marker(site, 19)
     with site.connect() as connection:
         connection.execute("BEGIN; LOCK sale_order IN ACCESS EXCLUSIVE MODE")
-        obj = site.failed("Snapshot", site.snapshot(fresh("locked"), timeoutSeconds=30), "DeadlineExceeded", 30 + 60)
-    assert "30 s" in str(condition(obj, "Failed"))
-    is_no_snapshot(site, obj)
+        name = site.snapshot(fresh("locked"), timeoutSeconds=30)
+        rollback = site.rollback(fresh("refused"), name)
+        site.cluster.wait(
+            "Rollback",
+            rollback,
+            site.namespace,
+            lambda o: (condition(o, "Reconciling") or {}).get("reason") == "WaitingForSnapshot",
+            60,
+            "waits",
+        )
+        snapshot = site.failed("Snapshot", name, "DeadlineExceeded", 30 + 60)
+    is_no_snapshot(site, snapshot)
+    refused = site.failed("Rollback", rollback, "SnapshotNotComplete", 90)
+    assert not site.cluster.objects("Job", site.namespace, f"ocore.dev/uid={refused['metadata']['uid']}")
+    old_or_new(site, refused)
     holds_all_promises(site)
+    return snapshot, refused
+
+
+def test_row_11_time_out(too_late: tuple[Object, Object]) -> None:
+    snapshot, _ = too_late
+    assert "30 s" in str(condition(snapshot, "Failed"))
+
+
+def test_row_19_restore_from_an_incomplete_snapshot(too_late: tuple[Object, Object]) -> None:
+    """A rollback to it waits while it runs, and is refused once it has failed."""
+    _, refused = too_late
+    assert (refused["status"]["attempt"], "startedAt" in refused["status"]) == (0, False)
 
 
 # --- 12, 13: the store ----------------------------------------------------------------------------------------

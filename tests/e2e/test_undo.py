@@ -7,7 +7,7 @@ import pytest
 
 from support.cluster.cluster import condition, is_true
 from support.cluster.deaths import Deaths
-from support.cluster.kills import PLAIN_SWITCH_POINTS, everywhere
+from support.cluster.kills import PLAIN_SWITCH_POINTS, everywhere, killed_in_turn
 from support.cluster.promises import (
     folders,
     fresh,
@@ -15,7 +15,6 @@ from support.cluster.promises import (
     marker,
     old_or_new,
     ready_only_on_the_live_one,
-    roll_back,
     set_marker,
 )
 from support.cluster.site import Site, Sites
@@ -64,9 +63,13 @@ def test_there_and_back_and_forth_again(sites: Sites, layout: Literal["Odoo", "P
     # What is not theirs any more stays when they go.
     site.gone("Rollback", back, undo, twice)
     assert first["previousDatabase"] in site.databases()
-    site.cluster.wait(
+    obj = site.cluster.wait(
         "Rollback", again, site.namespace, lambda o: o["status"].get("residue") == "None", 240, "cleaned up"
     )
+    retained = condition(obj, "PreviousRetained") or {}
+    assert (retained.get("status"), retained.get("reason")) == ("False", "UndoWindowOver")
+    assert obj["status"]["steps"][-1]["state"] == "Done"
+    assert is_true(obj, "Complete")
     assert marker(site) == 5
     site.failed("Rollback", site.undo(late, again), "UndoWindowOver")
     environment = site.cluster.get("Environment", site.environment, site.namespace)
@@ -89,27 +92,23 @@ def gives_back_where_not_ready(site: Site, back: str, kept: str) -> None:
     assert site.databases() == sorted([site.database, kept])
 
 
-def test_row_17_mover_killed_in_a_switch_of_a_plain_filestore(sites: Sites) -> None:
-    """Old or new, and said so."""
-    site = sites.of(layout="Plain")
-    set_marker(site, 6)
-    with Deaths(site.cluster, site.namespace) as deaths:
-        obj = roll_back(site, fresh("plain"), everywhere(*PLAIN_SWITCH_POINTS))
-        deaths.fired(obj, times=len(PLAIN_SWITCH_POINTS))
-    old_or_new(site, obj)
-    holds_all_promises(site)
-
-
 @pytest.mark.timeout(900)
-def test_row_17_mover_killed_in_an_undo(sites: Sites) -> None:
+def test_row_17_mover_killed_in_a_switch_of_a_plain_filestore_and_in_its_undo(sites: Sites) -> None:
     """Old or new, never half; what is kept is dropped once, and only when nothing needs it. Undone, forth again without
     a death, and undone once more. The kubelet starts the container of a switch again, which finds its signal."""
     site = sites.of(layout="Plain")
     back, *undos = (fresh(name) for name in ("back", "undo", "again", "last"))
     site.load(6)
     set_marker(site, 1)
-    site.rollback(back, "base", undoWindowSeconds=3600)
-    site.completed("Rollback", back)
+    with Deaths(site.cluster, site.namespace) as deaths:
+        site.rollback(back, "base", annotations=killed_in_turn(*PLAIN_SWITCH_POINTS), undoWindowSeconds=3600)
+        obj = site.finished("Rollback", back)
+        deaths.fired(obj, times=len(PLAIN_SWITCH_POINTS))
+    old_or_new(site, obj)
+    site.files_fit()
+    if not is_true(obj, "Complete"):  # the time for another attempt had passed
+        back = site.rollback(fresh("back"), "base", undoWindowSeconds=3600)
+        site.completed("Rollback", back)
     site.load(7)
     set_marker(site, 5)
     of, live = back, 5
