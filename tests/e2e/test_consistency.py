@@ -83,9 +83,9 @@ def writing(site: Site, seed: int, rate: float) -> Iterator[LoadReport]:
 @pytest.mark.timeout(1800)
 def test_snapshots_under_load(cluster: Cluster, servers: Servers, request: pytest.FixtureRequest) -> None:
     """Snapshots, full ones and differentials, while two writers write, delete and collect garbage; every restored copy
-    is whole. Twenty of them with `--long`, else four: each is one more draw of the race that
+    is whole. Twenty of them with `--long`, else one of each: each is one more draw of the race that
     tests/unit/mover/commands/test_snapshot_and_rollback.py draws as well. The writers begin when the mover does."""
-    count, rate = (20, 200) if request.config.getoption("--long") else (4, 50)
+    count, rate = (20, 200) if request.config.getoption("--long") else (2, 50)
     with make_site(cluster, servers) as site, tools(site) as pod_name:
         for run in range(count):
             mode = "Auto" if run % 2 else "Full"

@@ -145,19 +145,6 @@ def test_a_granted_namespace_and_no_other(cluster: Cluster, servers: Servers, tw
     holds_all_promises(source)
 
 
-def test_a_target_without_a_database_gets_one(cluster: Cluster, servers: Servers, two_sites: tuple[Site, Site]) -> None:
-    source, target = two_sites
-    grant(source, target.namespace)
-    with servers.admin(target.host) as connection:
-        connection.execute(f'DROP DATABASE "{target.database}" WITH (FORCE)'.encode())
-    obj = target.completed("Rollback", into(source, target, fresh("first"), taken(source)), 240)
-    assert obj["status"]["liveMissing"] is True
-    assert target.databases() == [target.database]
-    assert owners(target) == {target.role}
-    assert marker(target) == 3
-    target.files_fit()
-
-
 def identity(site: Site) -> dict[str, str]:
     keys = ["database.uuid", "database.secret", "web.base.url"]
     return dict(site.query("SELECT key, value FROM ir_config_parameter WHERE key = ANY(%s)", [keys]))
@@ -167,7 +154,7 @@ def test_production_leaves_production_only_neutralised(
     cluster: Cluster, servers: Servers, two_sites: tuple[Site, Site]
 ) -> None:
     """Refused where nothing can neutralise it; else the copy is neutralised and has its own identity, and the source is
-    as it was."""
+    as it was. A target without a database gets one."""
     source, target = two_sites
     source.cluster.apply(source.environment_object(allowRollbackTo=[{"namespace": target.namespace}]))
     source.environment_ready()
@@ -180,8 +167,13 @@ def test_production_leaves_production_only_neutralised(
     assert (target.databases(), marker(target)) == (databases, 7)
     assert obj["status"].get("startedAt") is None
     with neutralising(target, baseUrl="https://copy.example.org"):
+        with servers.admin(target.host) as connection:
+            connection.execute(f'DROP DATABASE "{target.database}" WITH (FORCE)'.encode())
         copy = into(source, target, fresh("copy"), real)
         obj = target.completed("Rollback", copy, 240)
+    assert obj["status"]["liveMissing"] is True
+    assert target.databases() == [target.database]
+    assert owners(target) == {target.role}
     assert obj["status"]["neutralize"]["ownIdentity"] is True
     assert marker(target) == 3
     assert acting(target) == []

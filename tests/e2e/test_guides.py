@@ -36,16 +36,18 @@ def test_another_bucket(cluster: Cluster, servers: Servers, tmp_path: Path) -> N
         assert marker(site) == 0
 
 
-def test_upgrade_and_return(cluster: Cluster, servers: Servers, tmp_path: Path) -> None:
+def test_upgrade_and_return(cluster: Cluster, site: Site, tmp_path: Path) -> None:
     before, after = blocks(section("By hand", GUIDES / "upgrade.md"))
-    with make_site(cluster, servers) as site:
-        shell = Shell(cluster, site.namespace, tmp_path, {})
-        assert "is Complete after" in shell.run(before, 180)
-        set_marker(site, 3)
-        assert "is Complete after" in shell.run(after, 300, typed=f"{site.environment}\n")
-        (rollback,) = cluster.objects("Rollback", site.namespace)
-        assert rollback["spec"]["restoreImage"] == "Always"
-        assert marker(site) == 0
+    earlier = {o["metadata"]["name"] for o in cluster.objects("Rollback", site.namespace)}
+    set_marker(site, 0)
+    shell = Shell(cluster, site.namespace, tmp_path, {})
+    assert "is Complete after" in shell.run(before, 180)
+    set_marker(site, 3)
+    assert "is Complete after" in shell.run(after, 300, typed=f"{site.environment}\n")
+    (rollback,) = (o for o in cluster.objects("Rollback", site.namespace) if o["metadata"]["name"] not in earlier)
+    assert rollback["spec"]["restoreImage"] == "Always"
+    assert marker(site) == 0
+    site.gone("Rollback", rollback["metadata"]["name"])
 
 
 def test_the_secret_of_another_server(cluster: Cluster, site: Site, tmp_path: Path) -> None:

@@ -94,8 +94,6 @@ def test_what_the_chart_does_not_allow_stalls_and_starts_nothing(site: Site, cha
     assert obj is not None
     assert is_true(obj, "Stalled")
     assert {j["metadata"]["uid"] for j in jobs_of(site)} <= before
-    change(jobs={})
-    ready(site)
 
 
 def test_a_job_that_no_node_takes_is_shown_before_its_start_deadline(site: Site, change: Callable[..., None]) -> None:

@@ -31,15 +31,23 @@ def as_it_was(site: Site, value: int) -> None:
     wait_for("the copy is removed", lambda: site.databases() == [site.database], 60)
 
 
-def test_always_in_place_by_scripts(site: Site) -> None:
+def test_auto_where_the_environment_is_production_no_more(site: Site) -> None:
+    """The snapshot is of production, which is not neutralised by accident. Without anything that could neutralise it,
+    nothing is restored."""
     set_marker(site, 1)
     before = site.query("SELECT value FROM ir_config_parameter WHERE key = 'database.uuid'")
     with neutralising(site):
-        # Production is not neutralised by accident.
         site.failed(
             "Rollback", site.rollback(fresh("by-accident"), "base", neutralize="Always"), "NeutralizesProduction"
         )
-        obj = site.completed("Rollback", site.rollback(fresh("always"), "base", undoWindowSeconds=0, **ALWAYS))
+    change(site, None, type="staging")
+    try:
+        site.failed("Rollback", site.rollback(fresh("nothing-can"), "base"), "CannotNeutralize")
+        assert marker(site) == 1
+        with neutralising(site):
+            obj = site.completed("Rollback", site.rollback(fresh("auto"), "base", undoWindowSeconds=0))
+    finally:
+        change(site, None, type="production")
     assert acting(site) == []
     assert marker(site) == 0
     assert site.query("SELECT value FROM ir_config_parameter WHERE key = 'database.uuid'") == before
@@ -55,20 +63,6 @@ def test_always_in_place_by_scripts(site: Site) -> None:
     assert taken["status"]["neutralized"] is True
     site.failed("Rollback", site.rollback(fresh("into-production"), neutral), "NeutralizedSnapshot")
     is_neutralised(site)
-    holds_all_promises(site)
-
-
-def test_auto_where_the_environment_is_production_no_more(site: Site) -> None:
-    """The snapshot is of production. Without anything that could neutralise it, nothing is restored."""
-    set_marker(site, 2)
-    change(site, None, type="staging")
-    try:
-        site.failed("Rollback", site.rollback(fresh("nothing-can"), "base"), "CannotNeutralize")
-        with neutralising(site):
-            site.completed("Rollback", site.rollback(fresh("auto"), "base", undoWindowSeconds=0))
-        is_neutralised(site)
-    finally:
-        change(site, None, type="production")
     holds_all_promises(site)
 
 

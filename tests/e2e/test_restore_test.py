@@ -46,16 +46,19 @@ def request(site: Site, name: str) -> None:
 
 @pytest.mark.timeout(600)
 def test_row_51_a_policy_really_restores_the_newest_snapshot(cluster: Cluster, site: Site) -> None:
+    """The mover is killed in its first attempt: the next one drops the scratch database of that, and completes the
+    test."""
     site.load(7)
-    name = site.snapshot(fresh("newest"))
+    name = site.snapshot(fresh("newest"), annotations=killed_in_turn(*RESTORE_TEST_POINTS))
     site.completed("Snapshot", name)
     rows = site.query("SELECT count(*) FROM ir_attachment")
     script = {"attachments.sql": "SELECT id FROM ir_attachment WHERE store_fname = 'none'"}
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "queries", "namespace": site.namespace}}
     cluster.apply({**config, "data": script})
-    cluster.apply(policy(site, assertions={"configMapRef": {"name": "queries"}}))
-
-    obj = cluster.wait("Snapshot", name, site.namespace, lambda o: shows(o, "True"), 240, "tested")
+    with Deaths(cluster, site.namespace) as deaths:
+        cluster.apply(policy(site, assertions={"configMapRef": {"name": "queries"}}))
+        obj = cluster.wait("Snapshot", name, site.namespace, lambda o: shows(o, "True"), 240, "tested")
+        deaths.fired(obj)
     test = obj["status"]["restoreTest"]
     assert test["manifestSha256"] == obj["status"]["manifestSha256"]
     assert (test["files"], test["attachments"]) == (obj["status"]["sizes"]["filestoreFiles"],) * 2
@@ -126,16 +129,3 @@ def test_row_51_a_rollback_stops_a_test_and_it_runs_after_that(cluster: Cluster,
     obj = cluster.wait("Snapshot", name, site.namespace, lambda o: shows(o, "True"), 240, "tested")
     assert obj["status"]["phase"] == "Complete"
     assert len(cluster.objects("Job", site.namespace, label)) == 1
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("point", RESTORE_TEST_POINTS)
-def test_the_mover_is_killed_in_a_test_restore(cluster: Cluster, site: Site, point: str) -> None:
-    """The next attempt drops the scratch database of the first one, and completes the test."""
-    with Deaths(cluster, site.namespace) as deaths:
-        name = site.snapshot(fresh("tested"), annotations=killed_in_turn(point))
-        obj = site.completed("Snapshot", name)
-        request(site, name)
-        cluster.wait("Snapshot", name, site.namespace, lambda o: shows(o, "True"), 240, "tested")
-        deaths.fired(obj)
-        wait_for("nothing is left", lambda: site.databases(scratch=True) == [site.database], 60)

@@ -94,20 +94,23 @@ def test_its_status_tells_everything(site: Site) -> None:
     assert condition(obj, "Complete")["reason"] == "AlreadyExecuted"  # type: ignore[index]
     assert marker(site) == 2
     site.cluster.wait("Rollback", name, site.namespace, lambda o: not o["metadata"].get("finalizers"), 30, "let go")
-    # Another one of that name is not the same one. Its previous database is dropped when its undo window is over.
+    # Another one of that name is not the same one. It is deleted during the switch: it is finished first, then it goes,
+    # and takes the previous database with it.
     site.cluster.delete("Rollback", name, site.namespace)
-    site.rollback(name, "base", undoWindowSeconds=15)
-    obj = site.completed("Rollback", name)
-    old_or_new(site, obj)
-    assert obj["status"]["previousDatabase"] in site.databases()
-    obj = site.cluster.wait(
-        "Rollback", name, site.namespace, lambda o: o["status"].get("residue") == "None", 120, "cleaned up"
+    site.rollback(name, "base", annotations={"ocore.dev/failpoints": "switch-refused=sleep:8"}, undoWindowSeconds=1800)
+    at_stage(site, name, "Switch")
+    site.cluster.delete("Rollback", name, site.namespace)
+    said = site.cluster.wait(
+        "Rollback",
+        name,
+        site.namespace,
+        lambda o: "deleted during the switch" in (condition(o, "Reconciling") or {}).get("message", ""),
+        30,
+        "says that it finishes first",
     )
-    found = condition(obj, "PreviousRetained")
-    assert found is not None
-    assert (found["status"], found["reason"]) == ("False", "UndoWindowOver")
-    assert obj["status"]["steps"][-1]["state"] == "Done"
-    assert is_true(obj, "Complete")
+    assert said["metadata"]["finalizers"]
+    site.cluster.wait_gone("Rollback", name, site.namespace, 180)
+    assert marker(site) == 0
     holds_all_promises(site)
 
 
@@ -135,27 +138,6 @@ def test_called_off_while_it_stops_the_workloads(site: Site) -> None:
     finally:
         patch_shop(site, lifecycle=None)
     assert marker(site) == 4
-    holds_all_promises(site)
-
-
-def test_deleted_during_the_switch(site: Site) -> None:
-    """It is finished first, then it goes, and takes the previous database with it."""
-    set_marker(site, 7)
-    name = fresh("deleted")
-    site.rollback(name, "base", annotations={"ocore.dev/failpoints": "switch-refused=sleep:8"}, undoWindowSeconds=3600)
-    at_stage(site, name, "Switch")
-    site.cluster.delete("Rollback", name, site.namespace)
-    said = site.cluster.wait(
-        "Rollback",
-        name,
-        site.namespace,
-        lambda o: "deleted during the switch" in (condition(o, "Reconciling") or {}).get("message", ""),
-        30,
-        "says that it finishes first",
-    )
-    assert said["metadata"]["finalizers"]
-    site.cluster.wait_gone("Rollback", name, site.namespace, 180)
-    assert marker(site) == 0
     holds_all_promises(site)
 
 
