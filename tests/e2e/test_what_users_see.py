@@ -111,7 +111,10 @@ def test_row_42_the_position_is_observed_at_the_end_of_the_undo_window(site: Sit
     assert condition(seen, "PreviousRetained") is None
     # What was live may have users' changes: kept for another window.
     assert seen["status"]["restoredDatabase"] in site.databases()
-    wait_for("the restored copy is removed", lambda: site.databases() == [site.database], 120)
+    site.cluster.wait(
+        "Rollback", name, site.namespace, lambda o: o["status"].get("residue") == "None", 120, "cleaned up"
+    )
+    assert site.databases() == [site.database]
     assert marker(site) == 4
     holds_all_promises(site)
 

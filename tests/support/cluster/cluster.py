@@ -40,9 +40,11 @@ class TimedOutError(AssertionError):
 
 def wait_for(what: str, poll: Callable[[], T | None], timeout: float = 60, interval: float = 0.2) -> T:
     """The first truthy answer of `poll`; fails with the last exception or answer at the deadline (`timeout` seconds
-    times PATIENCE)."""
+    times PATIENCE). The pauses are of `interval` seconds, and grow up to five times that where it takes long: what is
+    asked for half a minute costs as much as a Job otherwise."""
     timeout *= PATIENCE
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
+    deadline = began + timeout
     last: object = None
     while True:
         try:
@@ -54,7 +56,7 @@ def wait_for(what: str, poll: Callable[[], T | None], timeout: float = 60, inter
             last = error
         if time.monotonic() > deadline:
             raise TimedOutError(f"{what}: not within {timeout:.0f} s; last seen: {last!r}")
-        time.sleep(interval)
+        time.sleep(interval * min(max(1.0, (time.monotonic() - began) / 10), 5.0))
 
 
 def unique(prefix: str) -> str:
