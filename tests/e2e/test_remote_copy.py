@@ -2,7 +2,6 @@
 gone."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from support.cluster.application import drop_everything
 from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, wait_for
 from support.cluster.deaths import Deaths
-from support.cluster.kills import REMOTE_POINTS, killed_in_turn, operator_killed
+from support.cluster.kills import OPERATOR_REMOTE_POINTS, REMOTE_POINTS, everywhere, killed_in_turn, operator_killed
 from support.cluster.operator import Operator
 from support.cluster.procedures import rehearsed
 from support.cluster.promises import fresh, marker, set_marker
@@ -148,55 +147,45 @@ def test_a_remote_store_that_is_down_gets_the_copy_when_it_is_back(
 # --- killed ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def copying(cluster: Cluster, servers: Servers) -> Iterator[tuple[Site, str]]:
-    """A site with a remote store, and that store's bucket."""
+@pytest.mark.timeout(900)
+def test_the_operator_is_killed_in_a_copy_and_in_a_release(
+    cluster: Cluster, servers: Servers, operator: Operator
+) -> None:
+    """When the copy's Job exists, and when retention lets go of the data in the Snapshot's own store. The next one
+    adopts the Job that the status does not name; the copy stays, and can be restored."""
+    kept = {"retention": "Policy", "deletionPolicy": "Delete", "filestoreMode": "Full"}
     with make_site(cluster, servers) as site:
         far = servers.bucket(site.endpoint)
         cluster.apply(remote_store(site, far), with_remote(site))
         site.environment_ready()
-        yield site, far
+        set_marker(site, 6)
+        old = fresh("old")
+        with operator_killed(operator, "operator-remote-job-created"):
+            site.snapshot(old, annotations=everywhere(*OPERATOR_REMOTE_POINTS), **kept)
+            site.completed("Snapshot", old)
+            is_copied(site, far, old)
+        assert remote(site, old)["attempts"] == 1
+        new = site.snapshot(fresh("new"), **kept)
+        site.completed("Snapshot", new)
+        is_copied(site, far, new)
+        with operator_killed(operator, "operator-remote-release-recorded"):
+            cluster.apply(keeps_one(site))
+            wait_for("the local data is deleted", lambda: remote(site, old).get("localDeletedAt"), NOTICED)
+        found = cluster.get("Snapshot", old, site.namespace)
+        assert found is not None
+        assert contents(site, site.bucket, "test", found["status"]["id"]) == {}
+        assert contents(site, far, "copies", found["status"]["id"])
+        cluster.delete("SnapshotPolicy", site.environment, site.namespace)
+        set_marker(site, 7)
+        site.completed("Rollback", site.rollback(fresh("back"), old, undoWindowSeconds=0))
+        assert marker(site) == 6
 
 
-def test_the_operator_is_killed_when_the_copys_job_exists(operator: Operator, copying: tuple[Site, str]) -> None:
-    """The next one takes over the Job that the status does not name."""
-    site, far = copying
-    with operator_killed(operator, "operator-remote-job-created"):
-        name = site.snapshot(
-            fresh("job"), annotations=killed_in_turn("operator-remote-job-created"), filestoreMode="Full"
-        )
-        site.completed("Snapshot", name)
-        is_copied(site, far, name)
-    assert remote(site, name)["attempts"] == 1
-
-
-def test_the_operator_is_killed_when_retention_lets_go_of_the_data(
-    cluster: Cluster, operator: Operator, copying: tuple[Site, str]
-) -> None:
-    """Retention lets go of the data in the Snapshot's own store; the copy stays, and can be restored."""
-    site, far = copying
-    policy = {
+def keeps_one(site: Site) -> Object:
+    """A policy that keeps the data of the newest Snapshot here, and all copies."""
+    return {
         "apiVersion": GROUP,
         "kind": "SnapshotPolicy",
         "metadata": {"name": site.environment, "namespace": site.namespace},
         "spec": {"environmentRef": {"name": site.environment}, "keepLast": 1, "remoteRetentionDays": 0},
     }
-    kept = {"retention": "Policy", "deletionPolicy": "Delete", "filestoreMode": "Full"}
-    set_marker(site, 6)
-    old = site.snapshot(fresh("old"), annotations=killed_in_turn("operator-remote-release-recorded"), **kept)
-    site.completed("Snapshot", old)
-    is_copied(site, far, old)
-    new = site.snapshot(fresh("new"), **kept)
-    site.completed("Snapshot", new)
-    is_copied(site, far, new)
-    with operator_killed(operator, "operator-remote-release-recorded"):
-        cluster.apply(policy)
-        wait_for("the local data is deleted", lambda: remote(site, old).get("localDeletedAt"), NOTICED)
-    found = cluster.get("Snapshot", old, site.namespace)
-    assert found is not None
-    assert contents(site, site.bucket, "test", found["status"]["id"]) == {}
-    assert contents(site, far, "copies", found["status"]["id"])
-    cluster.delete("SnapshotPolicy", site.environment, site.namespace)
-    set_marker(site, 7)
-    site.completed("Rollback", site.rollback(fresh("back"), old, undoWindowSeconds=0))
-    assert marker(site) == 6

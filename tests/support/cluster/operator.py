@@ -8,6 +8,8 @@ from .cluster import PATIENCE, REPOSITORY, Cluster, Object, unique, wait_for
 
 NAMESPACE = "ocore-system"
 RELEASE = "ocore"
+#: Of this run of the tests. The tag of the images stays the same from build to build: only a new pod has the new one.
+RUN = unique("at")
 #: Two operators.
 PRODUCTION = REPOSITORY / "charts/ocore-snapshots/values-production.yaml"
 SELECTOR = "app.kubernetes.io/name=ocore-snapshots,app.kubernetes.io/component=operator"
@@ -26,7 +28,8 @@ class Operator:
         self.cluster = cluster
 
     def install(self, *arguments: str) -> None:
-        """`helm upgrade --install` with the local images, then the setting that allows failpoints."""
+        """`helm upgrade --install` with the local images, then the setting that allows failpoints, which stays: its pod
+        starts again at the first installation only."""
         done = subprocess.run(
             [
                 "helm", "upgrade", "--install", RELEASE, str(REPOSITORY / "charts/ocore-snapshots"),
@@ -43,11 +46,10 @@ class Operator:
             env=self.cluster.env, capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        # The tag stays the same from build to build: only a new pod has the new image.
         template = self.cluster.objects("Deployment", NAMESPACE, SELECTOR)[0]["spec"]["template"]
         name = template["spec"]["containers"][0]["name"]
         allowed = {"name": name, "env": [{"name": "OCORE_ALLOW_FAILPOINTS", "value": "true"}]}
-        change = {"metadata": {"annotations": {"ocore.dev/restarted": unique("at")}}, "spec": {"containers": [allowed]}}
+        change = {"metadata": {"annotations": {"ocore.dev/restarted": RUN}}, "spec": {"containers": [allowed]}}
         patch = json.dumps({"spec": {"template": change}})
         self.cluster.kubectl("-n", NAMESPACE, "patch", f"deployment/{self.deployment}", "--patch", patch)
         self.ready()
