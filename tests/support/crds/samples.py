@@ -338,6 +338,7 @@ COMPANIONS: dict[tuple[str, str | None], Object] = {
     ("spec.s3.serverSideEncryption.algorithm", value): {"spec.s3.serverSideEncryption.kmsKeyId": REMOVED}
     for value in ("AES256", None)
 } | {
+    ("spec.access", "ReadOnly"): {"spec.s3.lock": REMOVED},
     ("spec.filestore.consistency", "BestEffort"): {"spec.filestore.layout": "Plain"},
     ("spec.jobs.tolerations[].operator", "Exists"): {"spec.jobs.tolerations[].value": REMOVED},
 }
