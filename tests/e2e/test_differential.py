@@ -5,9 +5,7 @@ from typing import Literal
 
 import pytest
 
-from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
-from support.cluster.kills import OPERATOR_DIFFERENTIAL_POINTS, everywhere, operator_killed
-from support.cluster.operator import Operator
+from support.cluster.cluster import Cluster, Object, condition, is_true
 from support.cluster.promises import fresh, holds_all_promises, manifest, stored_keys
 from support.cluster.site import Servers, Site, Sites, make_site
 
@@ -131,21 +129,3 @@ def test_row_50_a_corrupt_full_one_takes_its_differentials_along(cluster: Cluste
         assert failed["status"].get("quiescedAt") is None
         assert site.accepts_connections()
         assert taken(site, "next")["status"]["fullFilestore"] is True
-
-
-@pytest.mark.timeout(600)
-def test_operator_killed_before_the_job_of_a_differential(site: Site, operator: Operator) -> None:
-    """Between the choice, the entry and the Job: the next operator continues with the same base, and one Job runs."""
-    name_of_full = fresh("full")
-    site.load(31, MANY)
-    taken(site, name_of_full, filestoreMode="Full", deletionPolicy="Delete")
-    with operator_killed(operator, *OPERATOR_DIFFERENTIAL_POINTS):
-        annotations = everywhere(*OPERATOR_DIFFERENTIAL_POINTS)
-        name = site.snapshot(fresh("d"), annotations=annotations, deletionPolicy="Delete")
-        obj = site.completed("Snapshot", name)
-    assert obj["status"]["attempt"] == 1
-    assert is_differential(obj, name_of_full)
-    assert dependents(site, name_of_full) == [name]
-    site.gone("Snapshot", name)
-    wait_for("nothing needs it any more", lambda: dependents(site, name_of_full) == [], 60)
-    holds_all_promises(site)

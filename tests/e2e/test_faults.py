@@ -4,11 +4,13 @@ over.
 One site of each layout serves all tests: each leaves it whole.
 """
 
+from dataclasses import dataclass
+
 import pytest
 
 from ocore_crds.failpoints import REGISTRY
 from support.cluster import failpoints
-from support.cluster.cluster import Cluster, is_true
+from support.cluster.cluster import Cluster, Object, is_true, wait_for
 from support.cluster.deaths import Deaths
 from support.cluster.kills import (
     CLEANUP_POINTS,
@@ -35,6 +37,7 @@ from support.cluster.kills import (
     SWITCH_BACK_POINTS,
     SWITCH_POINTS,
     TABLE_POINTS,
+    all_but_the_last_long,
     everywhere,
     in_turn,
     killed_in_each,
@@ -51,8 +54,12 @@ from support.cluster.promises import (
     ready_only_on_the_live_one,
     roll_back,
     set_marker,
+    terminal_in_time,
 )
-from support.cluster.site import Site
+from support.cluster.site import Site, Sites
+
+#: Orders before a full snapshot, so that the next one is a differential.
+MANY = 60
 
 
 def test_every_failpoint_is_driven() -> None:
@@ -86,6 +93,7 @@ def test_every_failpoint_is_driven() -> None:
     assert sorted(driven) == sorted(REGISTRY)
 
 
+# What a kill leaves at each single point: tests/unit/mover/commands/test_snapshot_and_rollback.py.
 @in_turn(SNAPSHOT_POINTS)
 def test_mover_killed_in_a_snapshot(site: Site, points: tuple[str, ...]) -> None:
     """Killed in each attempt but the last: that one completes it, or the manifest that was written counts. The last one
@@ -129,14 +137,14 @@ def test_row_44_mover_killed_in_a_quiesce(site: Site, points: tuple[str, ...]) -
 #: Where the movers of three Rollbacks die, by command: twice in restores and in neutralising, whose third attempt must
 #: succeed. The kubelet starts the container of a switch again, so that one Job dies at several points.
 STAGES: tuple[dict[str, tuple[str, ...]], ...] = (
-    {"restore": RESTORE_POINTS[:2], "neutralize": NEUTRALIZE_POINTS[:2], "switch": SWITCH_POINTS[:2]},
+    {"restore": RESTORE_POINTS[:2], "neutralize": NEUTRALIZE_POINTS[:2], "switch": SWITCH_POINTS[:1]},
+    {"restore": RESTORE_POINTS[4:], "neutralize": NEUTRALIZE_POINTS[4:], "switch": SWITCH_POINTS[1:2]},
     {
         "restore": RESTORE_POINTS[2:4],
         "neutralize": NEUTRALIZE_POINTS[2:4],
-        "switch": SWITCH_POINTS[2:3],
+        "switch": SWITCH_POINTS[2:4],
         "cleanup": CLEANUP_POINTS,
     },
-    {"restore": RESTORE_POINTS[4:], "neutralize": NEUTRALIZE_POINTS[4:], "switch": SWITCH_POINTS[3:4]},
 )
 #: The last point of a switch, and those of the switch back that follows it.
 BACK_STAGES = (*SWITCH_POINTS[4:], *SWITCH_BACK_POINTS)
@@ -149,8 +157,10 @@ def test_every_point_of_a_rollback_is_in_a_stage() -> None:
     assert sorted([*driven, *BACK_STAGES]) == sorted(points)
 
 
+# What a kill leaves at each single point: test_snapshot_and_rollback.py, test_neutralize.py and test_switch.py below
+# tests/unit/mover.
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("stages", STAGES, ids=["+".join(stages["switch"]) for stages in STAGES])
+@all_but_the_last_long("stages", {"+".join(stages["switch"]): stages for stages in STAGES})
 def test_row_17_mover_killed_at_every_stage_of_a_rollback(site: Site, stages: dict[str, tuple[str, ...]]) -> None:
     """The next attempt restores and neutralises the copy, and it is never live before that. Old or new after the
     switch, and said so; new in any case where both databases were renamed."""
@@ -187,90 +197,109 @@ def test_row_17_mover_killed_in_switching_back(site: Site) -> None:
     holds_all_promises(site)
 
 
-@in_turn(OPERATOR_SNAPSHOT_POINTS, 3)
-def test_row_01_operator_killed_in_a_snapshot(site: Site, operator: Operator, points: tuple[str, ...]) -> None:
-    with operator_killed(operator, *points):
-        name = site.snapshot(fresh(points[0]), annotations=everywhere(*points), deletionPolicy="Delete")
-        status = site.completed("Snapshot", name, 200)["status"]
-    assert status["attempt"] == 1
-    holds_all_promises(site)
+#: An operator that dies right after the signal to freeze finds the Snapshot beyond the next point: this one has a
+#: Snapshot of its own.
+SIGNALLED = ("operator-snapshot-signalled",)
 
 
-@in_turn(OPERATOR_QUIESCE_POINTS, 3)
-def test_row_44_operator_killed_in_a_quiesce(site: Site, operator: Operator, points: tuple[str, ...]) -> None:
-    with operator_killed(operator, *points):
-        name = site.snapshot(fresh(points[0]), annotations=everywhere(*points), deletionPolicy="Delete", quiesce=True)
-        status = site.completed("Snapshot", name, 200)["status"]
-    assert status["quiesce"]["stage"] == "Done"
-    assert [w["replicas"] for w in status["quiesce"]["workloads"]] == [1]
-    holds_all_promises(site)
-
-
-@pytest.mark.timeout(900)
-def test_row_01_operator_killed_in_a_rollback_that_neutralises(site: Site, operator: Operator) -> None:
-    """Until the switch Job has its signal."""
-    set_marker(site, 8)
-    points = (*OPERATOR_NEUTRALIZE_POINTS, *OPERATOR_ROLLBACK_POINTS[:4])
-    with neutralising(site), operator_killed(operator, *points):
-        obj = roll_back(site, fresh(points[0]), everywhere(*points), timeoutSeconds=900, **ALWAYS)
-        old_or_new(site, obj)
-        assert is_true(obj, "Complete"), obj["status"]
+@pytest.fixture(scope="module")
+def differentials(sites: Sites, operator: Operator) -> list[Object]:
+    """Two Snapshots at every step of which the operator was killed, Complete. They quiesce, and they are differentials:
+    between the choice of the base and the Job the next operator continues with the same one."""
+    site, full = sites.of(), fresh("full")
+    site.load(31, MANY)
+    site.completed("Snapshot", site.snapshot(full, filestoreMode="Full", deletionPolicy="Delete"))
+    every = (*OPERATOR_SNAPSHOT_POINTS, *OPERATOR_DIFFERENTIAL_POINTS, *OPERATOR_QUIESCE_POINTS)
+    found = []
+    for points in (tuple(point for point in every if point not in SIGNALLED), SIGNALLED):
+        with operator_killed(operator, *points):
+            name = fresh("killed")
+            site.snapshot(
+                name, annotations=everywhere(*points), deletionPolicy="Delete", quiesce=True, timeoutSeconds=900
+            )
+            found.append(site.completed("Snapshot", name, 300))
+        assert (found[-1]["status"]["fullFilestore"], found[-1]["status"]["base"]["name"]) == (False, full)
+        assert dependents(site, full) == [name]
         holds_all_promises(site)
-    is_neutralised(site)
+        site.gone("Snapshot", name)
+        wait_for("nothing needs it any more", lambda: dependents(site, full) == [], 60)
+    holds_all_promises(site)
+    return found
 
 
+def dependents(site: Site, name: str) -> list[str]:
+    """The differentials that need that Snapshot."""
+    found = site.cluster.get("Snapshot", name, site.namespace)
+    assert found is not None
+    return list(found["status"].get("dependents") or ())
+
+
+@pytest.mark.exclusive
 @pytest.mark.timeout(900)
-def test_row_142_one_job_restores_and_switches_whoever_is_killed(site: Site, operator: Operator) -> None:
-    """The operator at each step until the Job has its signal, and the Job once the databases are renamed: nothing is
-    restored again, and another Job says that it is switched."""
+def test_row_01_operator_killed_in_a_snapshot(differentials: list[Object]) -> None:
+    assert [obj["status"]["attempt"] for obj in differentials] == [1, 1]
+
+
+@pytest.mark.exclusive
+@pytest.mark.timeout(900)
+def test_row_44_operator_killed_in_a_quiesce(differentials: list[Object]) -> None:
+    for quiesce in (obj["status"]["quiesce"] for obj in differentials):
+        assert quiesce["stage"] == "Done"
+        assert [w["replicas"] for w in quiesce["workloads"]] == [1]
+
+
+@dataclass(frozen=True)
+class Undone:
+    """A Rollback of one Job that was switched, and its state after its undo."""
+
+    switched: Object
+    later: Object
+    undo: str
+
+
+@pytest.fixture(scope="module")
+def undone(sites: Sites, operator: Operator) -> Undone:
+    """The operator is killed at each step until the Job has its signal, and the Job once the databases are renamed. The
+    undo is killed between the entry in the Environment and its own status."""
+    site, undo = sites.of(), fresh("undo")
     set_marker(site, 4)
     points = OPERATOR_ROLLBACK_POINTS[:4]
     killed = failpoints.armed(",".join([*(f"{point}=kill" for point in points), "switch-renamed=kill@1"]))
     with Deaths(site.cluster, site.namespace) as deaths, operator_killed(operator, *points):
-        obj = roll_back(site, fresh("one-job"), killed, timeoutSeconds=900)
-        deaths.fired_in(obj, {"restore": 1})
-        old_or_new(site, obj)
-        assert is_true(obj, "Complete"), obj["status"]
-    assert (obj["status"]["attempt"], obj["status"]["switchAttempt"]) == (1, 2)
-    holds_all_promises(site)
-
-
-@pytest.mark.timeout(900)
-def test_row_01_operator_killed_in_a_rollback_with_a_safety_snapshot(
-    site: Site, cluster: Cluster, operator: Operator
-) -> None:
-    """Around the safety snapshot, which the next operator adopts, and from the switch to the cleanup."""
-    before = {o["metadata"]["name"] for o in cluster.objects("Snapshot", site.namespace)}
-    set_marker(site, 3)
-    points = (*OPERATOR_SAFETY_POINTS, *OPERATOR_ROLLBACK_POINTS[4:])
-    with operator_killed(operator, *points):
-        obj = roll_back(site, fresh(points[0]), everywhere(*points), timeoutSeconds=900, createSafetySnapshot=True)
-        old_or_new(site, obj)
-        assert is_true(obj, "Complete"), obj["status"]
-        holds_all_promises(site)
-    found = {o["metadata"]["name"] for o in cluster.objects("Snapshot", site.namespace)}
-    assert found - before == {obj["status"]["safetySnapshotName"]}
-
-
-@in_turn(OPERATOR_UNDO_POINTS)
-def test_row_01_operator_killed_in_an_undo(site: Site, operator: Operator, points: tuple[str, ...]) -> None:
-    """Between the entry in the Environment and its own status: what is kept has one owner afterwards, and is dropped by
-    it."""
-    set_marker(site, 9)
-    back, undo = fresh("back"), fresh("undo")
-    site.rollback(back, "base", undoWindowSeconds=3600)
-    site.completed("Rollback", back)
-    with operator_killed(operator, *points):
-        site.undo(undo, back, annotations=everywhere(*points), undoWindowSeconds=0)
+        back = site.rollback(fresh("one-job"), "base", annotations=killed, timeoutSeconds=900, undoWindowSeconds=3600)
+        switched = terminal_in_time(site, "Rollback", back)
+        deaths.fired_in(switched, {"restore": 1})
+        old_or_new(site, switched)
+    assert is_true(switched, "Complete"), switched["status"]
+    with operator_killed(operator, *OPERATOR_UNDO_POINTS):
+        site.undo(undo, back, annotations=everywhere(*OPERATOR_UNDO_POINTS), undoWindowSeconds=0)
         site.completed("Rollback", undo, 150)
-    assert marker(site) == 9
-    site.cluster.wait("Rollback", back, site.namespace, lambda o: o["status"].get("undoneBy") == undo, 60, "undone")
+    assert marker(site) == 4
+    later = site.cluster.wait(
+        "Rollback", back, site.namespace, lambda o: o["status"].get("residue") == "None", 60, "keeps nothing"
+    )
     holds_all_promises(site)
+    return Undone(switched, later, undo)
+
+
+@pytest.mark.exclusive
+@pytest.mark.timeout(900)
+def test_row_142_one_job_restores_and_switches_whoever_is_killed(undone: Undone) -> None:
+    """Nothing is restored again, and another Job says that it is switched."""
+    assert (undone.switched["status"]["attempt"], undone.switched["status"]["switchAttempt"]) == (1, 2)
+
+
+@pytest.mark.exclusive
+@pytest.mark.timeout(900)
+def test_row_01_operator_killed_in_an_undo(undone: Undone) -> None:
+    """What is kept has one owner afterwards, and was dropped by it."""
+    assert undone.later["status"]["undoneBy"] == undone.undo
 
 
 def test_row_01_operator_killed_in_an_extract(site: Site, operator: Operator) -> None:
     """While its Job has the operation lock and writes into the claim, and right after it was deleted."""
-    name, files = fresh("restored"), {"paths": [site.query("SELECT min(store_fname) FROM ir_attachment")[0][0]]}
+    oldest = "SELECT store_fname FROM ir_attachment WHERE store_fname IS NOT NULL ORDER BY id LIMIT 1"  # `base` has it
+    name, files = fresh("restored"), {"paths": [site.query(oldest)[0][0]]}
     held = failpoints.held_open("extract-written")
     site.extract(name, annotations=held, files=files, target={"claim": {"path": name}}, expiresAfterSeconds=3600)
     failpoints.at_failpoint(site, failpoints.running_pod(site, "Extract", name, "extract"), "extract-written")

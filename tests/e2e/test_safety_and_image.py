@@ -7,9 +7,17 @@ import pytest
 from support.cluster import node
 from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
 from support.cluster.failpoints import armed
-from support.cluster.kills import OPERATOR_IMAGE_POINTS, everywhere, operator_killed
+from support.cluster.kills import (
+    OPERATOR_IMAGE_POINTS,
+    OPERATOR_NEUTRALIZE_POINTS,
+    OPERATOR_ROLLBACK_POINTS,
+    OPERATOR_SAFETY_POINTS,
+    everywhere,
+    operator_killed,
+)
+from support.cluster.neutralising import ALWAYS, is_neutralised, neutralising
 from support.cluster.operator import Operator
-from support.cluster.promises import fresh, holds_all_promises, marker, set_marker
+from support.cluster.promises import fresh, holds_all_promises, marker, old_or_new, roll_back, set_marker
 from support.cluster.site import DEMO_IMAGE, Servers, Site, make_site
 
 REPOSITORY = DEMO_IMAGE.rpartition(":")[0]
@@ -134,11 +142,16 @@ def by_hand(site: Site, image: str, commit: str) -> None:
     site.rolled_out()
 
 
-def image(site: Site) -> tuple[str, str]:
-    """Image and commit of the application, as its Deployment has them."""
+def now(site: Site) -> Object:
+    """The template of the application's pods."""
     obj = site.cluster.get("Deployment", "shop", site.namespace)
     assert obj is not None
-    template = obj["spec"]["template"]
+    return dict(obj["spec"]["template"])
+
+
+def image(site: Site) -> tuple[str, str]:
+    """Image and commit of the application, as its Deployment has them."""
+    template = now(site)
     return template["spec"]["containers"][0]["image"], template["metadata"]["annotations"][COMMIT]
 
 
@@ -216,11 +229,28 @@ def test_it_waits_for_git_and_goes_on_when_git_has_the_image(cluster: Cluster, s
     assert obj["status"]["recoveryEvidence"]["canWriteCleanSuccess"], obj["status"]["recoveryEvidence"]
 
 
-def test_the_operator_is_killed_around_the_change_of_the_image(shop: Site, operator: Operator) -> None:
-    site, name = shop, fresh("back")
+@pytest.mark.timeout(900)
+def test_row_01_operator_killed_in_a_rollback(cluster: Cluster, site: Site, operator: Operator) -> None:
+    """At each step of one that takes a safety snapshot, neutralises and restores the image, until its cleanup: the next
+    operator adopts what runs, and nothing is done twice."""
+    with_newer_image()
+    before = {o["metadata"]["name"] for o in cluster.objects("Snapshot", site.namespace)}
+    set_marker(site, 8)
     by_hand(site, NEWER, "c2")
-    with operator_killed(operator, *OPERATOR_IMAGE_POINTS):
-        site.rollback(name, "base", annotations=everywhere(*OPERATOR_IMAGE_POINTS), restoreImage="Always")
-        obj = site.completed("Rollback", name, 300)
-    assert image(site)[1] == "c1"
+    points = (
+        *OPERATOR_SAFETY_POINTS,
+        *OPERATOR_NEUTRALIZE_POINTS,
+        *OPERATOR_ROLLBACK_POINTS,
+        *OPERATOR_IMAGE_POINTS,
+    )
+    wanted = {"createSafetySnapshot": True, "restoreImage": "Always", **ALWAYS}
+    with neutralising(site), operator_killed(operator, *points):
+        obj = roll_back(site, fresh("killed"), everywhere(*points), timeoutSeconds=900, **wanted)
+        old_or_new(site, obj)
+        assert is_true(obj, "Complete"), obj["status"]
+        holds_all_promises(site)
+    is_neutralised(site)
+    assert now(site)["spec"]["containers"][0]["image"].startswith(DEMO_IMAGE)
     assert [w["image"]["containers"][0]["image"] for w in obj["status"]["workloads"]] == [NEWER]
+    found = {o["metadata"]["name"] for o in cluster.objects("Snapshot", site.namespace)}
+    assert found - before == {obj["status"]["safetySnapshotName"]}

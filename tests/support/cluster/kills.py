@@ -51,7 +51,6 @@ OPERATOR_SNAPSHOT_POINTS = (
     "operator-snapshot-job-created",
     "operator-snapshot-result-seen",
 )
-#: Driven in test_differential.py.
 OPERATOR_DIFFERENTIAL_POINTS = ("operator-snapshot-base-chosen", "operator-snapshot-base-entered")
 OPERATOR_QUIESCE_POINTS = (
     "operator-snapshot-replicas-saved",
@@ -60,6 +59,7 @@ OPERATOR_QUIESCE_POINTS = (
     "operator-snapshot-frozen",
     "operator-snapshot-resumed",
 )
+#: These and those of safety snapshots and images are driven in test_safety_and_image.py, too.
 OPERATOR_ROLLBACK_POINTS = (
     "operator-rollback-restored",
     "operator-rollback-replicas-saved",
@@ -71,7 +71,6 @@ OPERATOR_ROLLBACK_POINTS = (
 )
 OPERATOR_NEUTRALIZE_POINTS = ("operator-rollback-neutralized",)
 OPERATOR_SAFETY_POINTS = ("operator-rollback-safety-created", "operator-rollback-safety-complete")
-#: Driven in test_safety_and_image.py.
 OPERATOR_IMAGE_POINTS = ("operator-rollback-image-saved", "operator-rollback-image-set")
 OPERATOR_UNDO_POINTS = ("operator-undo-taken-over", "operator-undo-settled")
 #: Driven in test_remote_copy.py and test_restore_test.py.
@@ -82,11 +81,19 @@ RESTORE_TEST_POINTS = ("test-restore-loaded",)
 ORPHAN_POINTS = ("orphans-some-removed",)
 
 
-def in_turn(points: Sequence[str], at_most: int = 2) -> pytest.MarkDecorator:
+def in_turn(points: Sequence[str]) -> pytest.MarkDecorator:
     """Parametrizes a test with the points at which one operation dies, one after the other. A Job has three attempts:
     the third one must succeed."""
-    groups = [tuple(points[i : i + at_most]) for i in range(0, len(points), at_most)]
-    return pytest.mark.parametrize("points", groups, ids=["+".join(group) for group in groups])
+    groups = [tuple(points[i : i + 2]) for i in range(0, len(points), 2)]
+    return all_but_the_last_long("points", {"+".join(group): group for group in groups})
+
+
+def all_but_the_last_long(name: str, values: Mapping[str, object]) -> pytest.MarkDecorator:
+    """Parametrizes a test with values, by their ids. The last one runs in `make test`: what the operator does is the
+    same wherever a mover dies, and what a death leaves at each point is shown in tests/unit/mover."""
+    *others, (last, value) = values.items()
+    long = [pytest.param(value, id=id_, marks=pytest.mark.long) for id_, value in others]
+    return pytest.mark.parametrize(name, [*long, pytest.param(value, id=last)])
 
 
 def killed_in_turn(*points: str) -> dict[str, str]:
