@@ -45,6 +45,7 @@ Capacity = Annotated[int, Field(ge=1)]
 CAPACITY = "Bytes that the volume of the server's databases holds."
 SCRATCH = "Folder for temporary dump files."
 MANIFEST = "Expected SHA-256 of the manifest."
+IDENTITY = "Folder with identity files of age, to open an encrypted snapshot. Each file in it is read."
 REPLICATION = (
     "Break logical replication of the live database: after the switch drop its slots and detach its subscriptions."
 )

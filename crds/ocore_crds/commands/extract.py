@@ -5,7 +5,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ocore_crds.commands.base import CAPACITY, MANIFEST, SCRATCH, SNAPSHOT_IDS, STORE, Capacity, Command, OfSnapshot
+from ocore_crds.commands.base import (
+    CAPACITY,
+    IDENTITY,
+    MANIFEST,
+    SCRATCH,
+    SNAPSHOT_IDS,
+    STORE,
+    Capacity,
+    Command,
+    OfSnapshot,
+)
 from ocore_crds.commands.parts import TMP, DatabaseAccess, FilestoreAccess, Option
 from ocore_crds.model import Uuid
 from ocore_crds.reports.base import Line
@@ -47,6 +57,7 @@ class ExtractRequest(OfSnapshot):
 
     extract_id: Uuid = Field(description="Identity of the extract (UUID).")
     manifest_sha256: str | None = Field(default=None, description=MANIFEST)
+    identity: str | None = Field(default=None, description=IDENTITY)
     paths: Annotated[tuple[FilePath, ...], Option("path")] = Field(
         default=(), description="File or folder as the snapshot names it; may be repeated."
     )

@@ -4,7 +4,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from ocore_crds.commands.base import CAPACITY, MANIFEST, SITE, SNAPSHOT_IDS, STORE, Capacity, Command, OnEnvironment
+from ocore_crds.commands.base import (
+    CAPACITY,
+    IDENTITY,
+    MANIFEST,
+    SITE,
+    SNAPSHOT_IDS,
+    STORE,
+    Capacity,
+    Command,
+    OnEnvironment,
+)
 from ocore_crds.commands.parts import StoreAccess
 from ocore_crds.model import Sentence, Uuid
 from ocore_crds.reports.base import Finding, Line
@@ -17,6 +27,7 @@ class PreviewRequest(OnEnvironment):
     environment_id: Uuid = Field(description="Identity of the environment (UUID).")
     snapshot_id: Uuid = Field(description="Identity of the snapshot (UUID).")
     manifest_sha256: str | None = Field(default=None, description=MANIFEST)
+    identity: str | None = Field(default=None, description=IDENTITY)
     capacity: Capacity | None = Field(default=None, description=CAPACITY)
 
 

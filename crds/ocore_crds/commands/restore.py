@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from ocore_crds.commands.base import (
     CAPACITY,
+    IDENTITY,
     JOBS,
     MANIFEST,
     RECORD,
@@ -69,6 +70,7 @@ class RestoreRequest(OfRollback):
     snapshot_id: Uuid = Field(description="Identity of the snapshot (UUID).")
     scratch: str = Field(default=TMP, description=SCRATCH)
     manifest_sha256: str | None = Field(default=None, description=MANIFEST)
+    identity: str | None = Field(default=None, description=IDENTITY)
     source_environment_id: Uuid | None = Field(
         default=None,
         description=(

@@ -9,6 +9,7 @@ from ocore_crds.commands.base import JOBS, SCRATCH, SITE, SNAPSHOT_IDS, STORE, C
 from ocore_crds.commands.parts import TMP, BaseSnapshot, Option, SignalWait, StoreAccess
 from ocore_crds.model import Uuid
 from ocore_crds.reports.facts import SnapshotSizes
+from ocore_crds.resources.encryption import Recipient
 from ocore_crds.stored.manifest import Evidence, Identity
 from ocore_crds.stored.snapshot_state import StoredState
 
@@ -34,6 +35,9 @@ class SnapshotRequest(OnEnvironment):
         default="Checksums", description="Full: read every byte again at the end."
     )
     jobs: Jobs = Field(default=2, description=JOBS)
+    recipients: Annotated[tuple[Recipient, ...], Option("recipient")] = Field(
+        default=(), description="Encrypt to this public key of age (age1…); may be repeated. Default: no encryption."
+    )
     quiesce: SignalWait | None = Field(default=None, description="Freeze when the signal appears.")
     base: Annotated[BaseSnapshot | None, Option("base-")] = Field(default=None, description="Absent: a full.")
     state: StoredState | None = Field(

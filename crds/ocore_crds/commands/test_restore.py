@@ -6,6 +6,7 @@ from pydantic import Field
 
 from ocore_crds.commands.base import (
     CAPACITY,
+    IDENTITY,
     JOBS,
     MANIFEST,
     SCRATCH,
@@ -28,6 +29,7 @@ class RestoreTestRequest(OfSnapshot):
     database: DatabaseAccess | None = None
     scratch: str = Field(default=TMP, description=SCRATCH)
     manifest_sha256: str | None = Field(default=None, description=MANIFEST)
+    identity: str | None = Field(default=None, description=IDENTITY)
     capacity: Capacity | None = Field(default=None, description=CAPACITY)
     assertions: str | None = Field(
         default=None, description="Folder with queries that must return no row in the restored database."
