@@ -185,6 +185,12 @@ def dependents_prefix(environment_id: str, snapshot_id: str) -> str:
     return snapshot_prefix(environment_id, snapshot_id) + "dependents/"
 
 
+def keys_prefix(environment_id: str, snapshot_id: str) -> str:
+    """Key prefix of the key objects of an encrypted snapshot; ends with a slash. Each has the identity of one attempt,
+    encrypted for recipients. They are only added."""
+    return snapshot_prefix(environment_id, snapshot_id) + "keys/"
+
+
 def attempt_prefix(environment_id: str, snapshot_id: str, attempt: str) -> str:
     """Key prefix of one attempt's artifacts; two attempts can never mix."""
     return snapshot_prefix(environment_id, snapshot_id) + f"{attempt}/"

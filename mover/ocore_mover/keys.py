@@ -1,0 +1,81 @@
+"""Key objects: the identity of one attempt at a snapshot, as an age file for its recipients.
+
+Who can write to the bucket can add some, too. One counts only where its identity belongs to the public key in the
+manifest. docs/decisions/0220-format-3.md.
+"""
+
+from collections.abc import Sequence
+from itertools import count
+
+from ocore_crds import conditions, naming
+from ocore_mover import manifests
+from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.store import age
+from ocore_mover.store.interface import Store
+
+SUFFIX = ".age"
+#: Bytes of a key object. One for 20 recipients has 2.5 KiB.
+LIMIT = 64 * 1024
+
+
+def write(
+    store: Store, environment_id: str, snapshot_id: str, attempt: str, identity: age.Identity, recipients: Sequence[str]
+) -> str:
+    """Writes the key object of an attempt, reads it back and returns its key. Raises MoverError RecipientInvalid, and
+    Corrupt if the read-back differs."""
+    lines = [f"# Identity of snapshot {snapshot_id}, attempt {attempt}"]
+    lines += [f"# for {recipient}" for recipient in recipients]
+    data = age.encrypt("\n".join([*lines, identity.secret, ""]).encode(), recipients)
+    prefix = naming.keys_prefix(environment_id, snapshot_id)
+    for number in count():
+        key = f"{prefix}{attempt}-{number}{SUFFIX}"
+        if manifests.publish(store, key, data) is not None:
+            return key
+    raise AssertionError("unreachable")
+
+
+def find(
+    store: Store,
+    environment_id: str,
+    snapshot_id: str,
+    public_key: str,
+    identities: Sequence[age.Identity],
+    recipients: Sequence[str] = (),
+) -> age.Identity:
+    """The identity of the snapshot's data, which belongs to this public key. `recipients`: for messages.
+
+    Passes over key objects of other attempts, of other recipients, and damaged or forged ones. Raises MoverError
+    IdentityWrong where none is left.
+    """
+    seen = 0
+    for found in store.list(naming.keys_prefix(environment_id, snapshot_id)):
+        seen += 1
+        data = store.get(found.key, limit=LIMIT) if found.size <= LIMIT else None
+        identity = _fitting(data, public_key, identities) if data is not None else None
+        if identity is not None:
+            return identity
+    named = f" It is encrypted to {', '.join(recipients)}." if recipients else ""
+    if not seen:
+        raise MoverError(
+            conditions.IDENTITY_WRONG,
+            f"Snapshot {snapshot_id} has no key object in {store.url}, so no identity opens it.{named} Copy the objects"
+            f" below {naming.keys_prefix(environment_id, snapshot_id)} from a copy of the store.",
+        )
+    own = ", ".join(identity.recipient for identity in identities)
+    raise MoverError(
+        conditions.IDENTITY_WRONG,
+        f"Snapshot {snapshot_id} cannot be opened with the identity of {own}: none of its key objects ({seen}) has its"
+        f" key for that.{named} Name a Secret with the identity of one of its recipients.",
+    )
+
+
+def _fitting(data: bytes, public_key: str, identities: Sequence[age.Identity]) -> age.Identity | None:
+    try:
+        found = age.parse_identities(age.decrypt(data, identities).decode())
+    except (age.NoMatch, UnicodeDecodeError, Corrupt):
+        return None
+    except MoverError as error:
+        if error.reason != conditions.IDENTITY_INVALID:
+            raise
+        return None
+    return next((identity for identity in found if identity.recipient == public_key), None)
