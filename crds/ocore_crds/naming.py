@@ -191,6 +191,11 @@ def keys_prefix(environment_id: str, snapshot_id: str) -> str:
     return snapshot_prefix(environment_id, snapshot_id) + "keys/"
 
 
+def key_object(environment_id: str, snapshot_id: str, attempt: str, number: int = 0) -> str:
+    """Key of the key object that an attempt writes. `number`: where the earlier ones exist."""
+    return f"{keys_prefix(environment_id, snapshot_id)}{attempt}-{number}.age"
+
+
 def attempt_prefix(environment_id: str, snapshot_id: str, attempt: str) -> str:
     """Key prefix of one attempt's artifacts; two attempts can never mix."""
     return snapshot_prefix(environment_id, snapshot_id) + f"{attempt}/"

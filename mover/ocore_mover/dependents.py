@@ -10,7 +10,7 @@ import re
 
 from ocore_crds import conditions, naming
 from ocore_crds.model import UUID_PATTERN
-from ocore_crds.stored.manifest import Manifest
+from ocore_crds.stored.manifest import AnyManifest
 from ocore_mover import manifests
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.store.interface import Store
@@ -19,7 +19,7 @@ from ocore_mover.store.interface import Store
 _SHOWN = 5
 
 
-def enter(store: Store, manifest: Manifest) -> None:
+def enter(store: Store, manifest: AnyManifest) -> None:
     """Leaves the marker of a differential, whose manifest is written next. Does nothing for a full snapshot."""
     if manifest.base is None:
         return

@@ -5,17 +5,13 @@ manifest. docs/decisions/0220-format-3.md.
 """
 
 from collections.abc import Sequence
-from itertools import count
+from itertools import count, islice
 
 from ocore_crds import conditions, naming
 from ocore_mover import manifests
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.store import age
 from ocore_mover.store.interface import Store
-
-SUFFIX = ".age"
-#: Bytes of a key object. One for 20 recipients has 2.5 KiB.
-LIMIT = 64 * 1024
 
 
 def write(
@@ -26,10 +22,9 @@ def write(
     lines = [f"# Identity of snapshot {snapshot_id}, attempt {attempt}"]
     lines += [f"# for {recipient}" for recipient in recipients]
     data = age.encrypt("\n".join([*lines, identity.secret, ""]).encode(), recipients)
-    prefix = naming.keys_prefix(environment_id, snapshot_id)
     for number in count():
-        key = f"{prefix}{attempt}-{number}{SUFFIX}"
-        if manifests.publish(store, key, data) is not None:
+        key = naming.key_object(environment_id, snapshot_id, attempt, number)
+        if manifests.write_once(store, key, data) is not None:
             return key
     raise AssertionError("unreachable")
 
@@ -41,16 +36,26 @@ def find(
     public_key: str,
     identities: Sequence[age.Identity],
     recipients: Sequence[str] = (),
+    attempt: str = "",
 ) -> age.Identity:
-    """The identity of the snapshot's data, which belongs to this public key. `recipients`: for messages.
+    """The identity of the snapshot's data, which belongs to this public key. `recipients`: for messages. `attempt`: a
+    bucket with versioning has its key object also where that was overwritten or hidden.
 
     Passes over key objects of other attempts, of other recipients, and damaged or forged ones. Raises MoverError
     IdentityWrong where none is left.
     """
     seen = 0
-    for found in store.list(naming.keys_prefix(environment_id, snapshot_id)):
+    for found in islice(store.list(naming.keys_prefix(environment_id, snapshot_id)), manifests.MOST_KEYS):
         seen += 1
-        data = store.get(found.key, limit=LIMIT) if found.size <= LIMIT else None
+        data = store.get(found.key, limit=manifests.KEY_BYTES) if found.size <= manifests.KEY_BYTES else None
+        identity = _fitting(data, public_key, identities) if data is not None else None
+        if identity is not None:
+            return identity
+    if attempt:
+        first = naming.key_object(environment_id, snapshot_id, attempt)
+        data = store.older(
+            first, lambda data: _fitting(data, public_key, identities) is not None, limit=manifests.KEY_BYTES
+        )
         identity = _fitting(data, public_key, identities) if data is not None else None
         if identity is not None:
             return identity

@@ -5,12 +5,23 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
 from ocore_crds import conditions, failpoints, naming
-from ocore_crds.stored.manifest import FilestoreBase, Identity, Manifest, StoredObject
+from ocore_crds.stored.manifest import (
+    ENCRYPTED_VERSION,
+    AnyManifest,
+    FilestoreBase,
+    Ids,
+    Manifest,
+    OuterManifest,
+    StoredObject,
+)
 from ocore_crds.text.quantity import human
 from ocore_mover import memory
 from ocore_mover.errors import Corrupt, MoverError, StoreError
@@ -28,19 +39,34 @@ _BYTES_PER_TOKEN = 1024
 _COPIES = 3
 #: Keys of one deletion: a listing is never kept whole.
 DELETE_BATCH = 1000
+#: Bytes of a key object at most. One for 20 recipients has 2.5 KiB.
+KEY_BYTES = 64 * 1024
+#: Key objects of one snapshot that are read or copied. Who can write to the bucket can add any number.
+MOST_KEYS = 10_000
+
+
+def _kind(document: Any) -> str:
+    """Which model a manifest's document has."""
+    encrypted = isinstance(document, dict) and document.get("formatVersion") == ENCRYPTED_VERSION
+    return "outer" if encrypted else "plain"
+
+
+_READABLE: TypeAdapter[Manifest | OuterManifest] = TypeAdapter(
+    Annotated[Annotated[Manifest, Tag("plain")] | Annotated[OuterManifest, Tag("outer")], Discriminator(_kind)]
+)
 
 
 @dataclass(frozen=True)
 class StoredManifest:
-    """A manifest in the store."""
+    """A manifest in the store. Of an encrypted snapshot it is the outer one; :mod:`.encryption` reads the other."""
 
-    manifest: Manifest
+    manifest: Manifest | OuterManifest
     key: str
     sha256: str  # of its bytes
     recovered: tuple[str, ...] = ()  # keys of objects of which the store reads an older version
 
 
-def write(store: Store, manifest: Manifest) -> StoredManifest:
+def write(store: Store, manifest: Manifest | OuterManifest) -> StoredManifest:
     """Publishes a snapshot: writes its manifest, reads it back and compares.
 
     The first manifest wins: raises MoverError ManifestExists if another attempt has written one. An identical manifest
@@ -49,8 +75,7 @@ def write(store: Store, manifest: Manifest) -> StoredManifest:
     identity = manifest.identity
     key = naming.manifest_key(identity.environment_id, identity.snapshot_id)
     _check_keys(manifest)
-    data = json.dumps(manifest.wire(), indent=1, ensure_ascii=True).encode() + b"\n"
-    _check_size(key, data)  # what is published can be read back
+    data = encoded(key, manifest)
     created = publish(store, manifest, key, data)
     if created is not None:
         return StoredManifest(manifest, key, created)
@@ -61,17 +86,29 @@ def write(store: Store, manifest: Manifest) -> StoredManifest:
     )
 
 
-def publish(store: Store, manifest: Manifest, key: str, data: bytes) -> str | None:
-    """Writes a manifest's bytes if the key does not exist, reads them back and returns their SHA-256; None if the store
-    has another manifest. Everything that a restore needs is locked before, where the store locks: no snapshot exists
-    without its lock.
+def encoded(key: str, manifest: Manifest | OuterManifest) -> bytes:
+    """The bytes of a manifest. Raises MoverError ManifestTooLarge: what is published can be read back."""
+    data = json.dumps(manifest.wire(), indent=1, ensure_ascii=True).encode() + b"\n"
+    _check_size(key, data)
+    return data
+
+
+def publish(store: Store, manifest: Manifest | OuterManifest, key: str, data: bytes) -> str | None:
+    """As :func:`write_once`, of a manifest's bytes. Everything that a restore needs is locked before, where the store
+    locks: no snapshot exists without its lock."""
+    base = (manifest.base.manifest_key,) if manifest.base is not None else ()
+    store.lock([*(obj.key for obj in manifest.needed()), *base, *_key_objects(store, manifest)])
+    return write_once(store, key, data)
+
+
+def write_once(store: Store, key: str, data: bytes) -> str | None:
+    """Writes a small object if the key does not exist, reads it back and returns its SHA-256; None if the store has
+    another one.
 
     Identical bytes are accepted. Raises Corrupt if the read-back differs from what was written.
     """
-    base = (manifest.base.manifest_key,) if manifest.base is not None else ()
-    store.lock([*(obj.key for obj in manifest.needed()), *base])
     created = store.put_if_absent(key, data)
-    found = store.get(key, limit=_max_bytes())
+    found = store.get(key, limit=max_bytes())
     if found == data:
         return hashlib.sha256(data).hexdigest()
     if created:
@@ -121,20 +158,20 @@ def _find(
     """In one request: a manifest that is too large is not read to its end. `older`: where the newest version has
     another SHA-256, or is too large, an older one counts."""
     key = naming.manifest_key(environment_id, snapshot_id)
-    limit = _max_bytes() // readers
-    too_large: StoreError | None = None
+    limit = max_bytes() // readers
+    refused: StoreError | None = None
     try:
         data = store.get(key, limit=limit)
     except StoreError as error:
         if error.reason != conditions.CORRUPT:
             raise
-        data, too_large = None, error
+        data, refused = None, error
     if older and sha256 is not None and (data is None or hashlib.sha256(data).hexdigest() != sha256):
         data = store.older(key, lambda found: hashlib.sha256(found).hexdigest() == sha256, limit=limit) or data
     if data is not None:
         return _checked(store, key, data, sha256, readers=readers), data
-    if too_large is not None:
-        raise _too_large(key, f"is larger than {human(limit)}") from too_large
+    if refused is not None:
+        raise too_large(key, f"is larger than {human(limit)}") from refused
     return None
 
 
@@ -158,7 +195,8 @@ def _checked(store: Store, key: str, data: bytes, sha256: str | None, *, readers
         raise Corrupt(
             f"{key} in {store.url} has SHA-256 {digest} instead of {sha256}: it was changed after the snapshot"
         )
-    manifest = _parse(data, key)
+    with _reading(key):
+        manifest = _READABLE.validate_json(data)
     identity = manifest.identity
     if (identity.environment_id, identity.snapshot_id) != (environment_id, snapshot_id):
         raise Corrupt(f"{key} in {store.url} is the manifest of another snapshot: {identity.snapshot_id}")
@@ -166,7 +204,18 @@ def _checked(store: Store, key: str, data: bytes, sha256: str | None, *, readers
     return StoredManifest(manifest, key, digest)
 
 
-def _max_bytes() -> int:
+def parse_inner(key: str, data: bytes) -> Manifest:
+    """The inner manifest of an encrypted snapshot. Raises Corrupt, and MoverError ManifestTooLarge."""
+    _check_size(key, data)
+    with _reading(key):
+        found = Manifest.model_validate_json(data)
+    if found.format_version != ENCRYPTED_VERSION or found.base is not None:
+        raise Corrupt(f"{key} is not an inner manifest that this version can read")
+    _check_keys(found)
+    return found
+
+
+def max_bytes() -> int:
     """The largest manifest that this Job's memory allows."""
     return memory.budget() // _COPIES
 
@@ -176,10 +225,11 @@ def _check_size(key: str, data: bytes, readers: int = 1) -> None:
     tokens = data.count(b",") + data.count(b"[") + data.count(b"{")
     needed = _COPIES * len(data) + _BYTES_PER_TOKEN * tokens
     if needed > memory.budget() // readers:
-        raise _too_large(key, f"({human(len(data))}, {tokens} values) needs up to {human(needed)} of memory")
+        raise too_large(key, f"({human(len(data))}, {tokens} values) needs up to {human(needed)} of memory")
 
 
-def _too_large(key: str, problem: str) -> MoverError:
+def too_large(key: str, problem: str) -> MoverError:
+    """MoverError ManifestTooLarge. `problem`: of the object with this key."""
     return MoverError(
         conditions.MANIFEST_TOO_LARGE,
         f"{key} {problem}, and this Job may use {human(memory.budget())} for it. Increase"
@@ -187,16 +237,17 @@ def _too_large(key: str, problem: str) -> MoverError:
     )
 
 
-def _parse(data: bytes, key: str) -> Manifest:
+@contextmanager
+def _reading(key: str) -> Iterator[None]:
     try:
-        return Manifest.model_validate_json(data)
+        yield
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"] if part not in ("plain", "outer"))
         raise Corrupt(f"{key} is not a manifest that this version can read: {where}: {first['msg']}") from error
 
 
-def _check_keys(manifest: Manifest) -> None:
+def _check_keys(manifest: AnyManifest) -> None:
     """Raises Corrupt for an object outside the snapshot's own prefix, or of a base outside the base's: a manifest
     cannot read or delete anything else."""
     identity = manifest.identity
@@ -217,7 +268,7 @@ def _check_below(prefix: str, objects: Iterable[StoredObject], snapshot_id: str,
         seen.add(obj.key)
 
 
-def _check_base(identity: Identity, base: FilestoreBase) -> None:
+def _check_base(identity: Ids, base: FilestoreBase) -> None:
     """The base is another snapshot of the same environment, and its packs are in one folder: the index refers to them
     by name."""
     own = identity.snapshot_id
@@ -235,6 +286,20 @@ def _check_base(identity: Identity, base: FilestoreBase) -> None:
         raise Corrupt(f"the manifest of snapshot {own} names packs of its base {base.snapshot_id} in {sorted(folders)}")
 
 
+def _key_objects(store: Store, manifest: AnyManifest) -> list[str]:
+    """Keys of the key objects of an encrypted snapshot: those that exist, and the first one where a bucket with
+    versioning hides it."""
+    if not isinstance(manifest, OuterManifest):
+        return []
+    identity = manifest.identity
+    prefix = naming.keys_prefix(identity.environment_id, identity.snapshot_id)
+    found = [each.key for each in islice(store.list(prefix), MOST_KEYS)]
+    first = naming.key_object(identity.environment_id, identity.snapshot_id, manifest.attempt)
+    if first not in found and store.older(first, bool, limit=KEY_BYTES) is not None:
+        found.append(first)
+    return found
+
+
 def artifact_digest(objects: Iterable[StoredObject]) -> str:
     """One SHA-256 for an artifact of many objects: over its lines ``<sha256>  <key>``, sorted as bytes, in the format
     of ``sha256sum`` (docs/format.md)."""
@@ -242,17 +307,20 @@ def artifact_digest(objects: Iterable[StoredObject]) -> str:
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
-def check_objects(store: Store, manifest: Manifest) -> None:
-    """Checks that every object that a restore needs exists with its size; reads no bytes. Raises Corrupt with the first
-    that does not."""
+def check_objects(store: Store, manifest: AnyManifest) -> None:
+    """Checks that every object that a restore needs exists with its size, and that an encrypted snapshot has a key
+    object; reads no bytes. Raises Corrupt with the first that does not."""
     identity, base = manifest.identity, manifest.base
     _check_sizes(store, naming.snapshot_prefix(identity.environment_id, identity.snapshot_id), manifest.objects())
+    if isinstance(manifest, OuterManifest) and not _key_objects(store, manifest):
+        keys = naming.keys_prefix(identity.environment_id, identity.snapshot_id)
+        raise Corrupt(f"{keys} in {store.url} has no key object, so nothing opens the snapshot", keys)
     if base is not None:
         prefix = naming.snapshot_prefix(identity.environment_id, base.snapshot_id)
         _check_sizes(store, prefix, base.packs, f" (of the base, snapshot {base.snapshot_id})")
 
 
-def missing_object(store: Store, manifest: Manifest) -> str:
+def missing_object(store: Store, manifest: AnyManifest) -> str:
     """The first object that a restore needs and that does not exist, or has another size; empty: all exist. Reads no
     bytes.
 
@@ -265,7 +333,7 @@ def missing_object(store: Store, manifest: Manifest) -> str:
     return ""
 
 
-def check_base(store: Store, manifest: Manifest) -> None:
+def check_base(store: Store, manifest: AnyManifest) -> None:
     """Checks that the base of a differential exists: its manifest unchanged, the needed packs with their sizes. Does
     nothing for a full.
 
@@ -318,7 +386,7 @@ def check_filestore(store: Store, manifest: Manifest) -> None:
         _check_sizes(store, prefix + FILESTORE_FOLDER, (filestore.index, *filestore.packs))
 
 
-def verify_objects(store: Store, manifest: Manifest, counter: Counter, *, jobs: int = 2) -> int:
+def verify_objects(store: Store, manifest: AnyManifest, counter: Counter, *, jobs: int = 2) -> int:
     """Reads every byte that a restore needs, those of the base too, and compares the digests. Returns the bytes read;
     raises Corrupt."""
     objects = sorted(manifest.needed(), key=lambda obj: -obj.size)
@@ -348,8 +416,8 @@ def delete_snapshot(store: Store, environment_id: str, snapshot_id: str) -> int:
 
 
 def delete_leftovers(store: Store, environment_id: str, snapshot_id: str) -> int:
-    """Deletes everything below the snapshot's prefix but the manifest, its objects, the state object and the markers of
-    differentials. No attempt is still writing.
+    """Deletes everything below the snapshot's prefix but the manifest, its objects, its key objects, the state object
+    and the markers of differentials. No attempt is still writing.
 
     Returns the number of objects. Raises Corrupt if the manifest cannot be read: then nothing is deleted, and the
     manifest can still be fixed.
@@ -357,7 +425,10 @@ def delete_leftovers(store: Store, environment_id: str, snapshot_id: str) -> int
     found = find(store, environment_id, snapshot_id)
     keep = frozenset((found.key, *(obj.key for obj in found.manifest.objects()))) if found is not None else frozenset()
     keep |= {naming.state_key(environment_id, snapshot_id)}
-    keep |= {marker.key for marker in store.list(naming.dependents_prefix(environment_id, snapshot_id))}
+    beside = [naming.dependents_prefix(environment_id, snapshot_id)]
+    if found is not None:  # anyone may have added a key object at any time, and without its key nothing is left
+        beside.append(naming.keys_prefix(environment_id, snapshot_id))
+    keep |= {each.key for prefix in beside for each in store.list(prefix)}
     prefix = naming.snapshot_prefix(environment_id, snapshot_id)
     return _delete_all(store, prefix, keep)
 

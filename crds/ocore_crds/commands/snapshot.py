@@ -10,7 +10,7 @@ from ocore_crds.commands.parts import TMP, BaseSnapshot, Option, SignalWait, Sto
 from ocore_crds.model import Uuid
 from ocore_crds.reports.facts import SnapshotSizes
 from ocore_crds.resources.encryption import Recipient
-from ocore_crds.stored.manifest import Evidence, Identity
+from ocore_crds.stored.manifest import Encryption, Evidence, Identity
 from ocore_crds.stored.snapshot_state import StoredState
 
 
@@ -84,6 +84,7 @@ class SnapshotResult(SnapshotSizes):
         default="",
         description="Id of the full snapshot that has the files which this one does not store. Empty: a full.",
     )
+    encryption: Encryption | None = Field(default=None, description="None: the snapshot is not encrypted.")
     state: StoredState | None = Field(
         default=None,
         description="What the state object in the store has. None: it has none, or an older mover reports.",

@@ -1,9 +1,11 @@
 """The manifest: the JSON file that names everything a snapshot consists of. Written last; docs/format.md explains it.
 
-A snapshot without a manifest does not exist. Keys are relative to the store's prefix.
+A snapshot without a manifest does not exist. Keys are relative to the store's prefix. Of an encrypted snapshot everyone
+can read the outer manifest only. Its inner manifest is one of the encrypted objects.
 """
 
-from typing import Annotated, Literal, Self
+from abc import abstractmethod
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,6 +17,8 @@ FORMAT = "ocore-snapshot"
 #: it.
 FULL_VERSION: Literal[1] = 1
 DIFFERENTIAL_VERSION: Literal[2] = 2
+#: Of an encrypted snapshot: its outer and its inner manifest.
+ENCRYPTED_VERSION: Literal[3] = 3
 
 
 class StoredObject(Tolerant):
@@ -25,17 +29,26 @@ class StoredObject(Tolerant):
     sha256: Sha256 = Field(description="SHA-256 of the bytes as stored.")
 
 
-class Identity(Tolerant):
-    """What the snapshot saw, frozen."""
+class Ids(Tolerant):
+    """Whose snapshot it is."""
 
     environment_id: Uuid
+    project_id: Uuid
+    snapshot_id: Uuid
+    trigger: str = "Manual"
+
+    def ids(self) -> "Ids":
+        """Only the fields of this class."""
+        return Ids(**{name: getattr(self, name) for name in Ids.model_fields})
+
+
+class Identity(Ids):
+    """What the snapshot saw, frozen."""
+
     environment_name: str
     environment_type: Literal["production", "staging", "development"]
-    project_id: Uuid
     namespace: str = ""
-    snapshot_id: Uuid
     snapshot_name: str = ""
-    trigger: str = "Manual"
     requested_by: str = ""
     deployment_id: str = ""
     image: str = ""
@@ -191,49 +204,38 @@ class Evidence(Tolerant):
     )
 
 
-class Manifest(Tolerant):
-    """The whole snapshot."""
+class Sizes(Tolerant):
+    """What a restore needs before it can open anything."""
+
+    server_major: int = Field(default=0, description="Major version of PostgreSQL. 0: the snapshot has no database.")
+    database_bytes: int = Field(default=0, description="pg_database_size() of the live database.")
+    database_restore_bytes: int = Field(default=0, description="Bytes of scratch that pg_restore needs.")
+    filestore_bytes: int = Field(default=0, description="Bytes of the files themselves.")
+    filestore_files: int = 0
+
+
+class AnyManifest(Tolerant):
+    """What copies, checks, sweeps, imports, retention and deletion need of a snapshot. For this they need no key."""
 
     format: Literal["ocore-snapshot"] = "ocore-snapshot"
-    format_version: Literal[1, 2] = FULL_VERSION
+    format_version: int
     store_id: str
     attempt: str
-    identity: Identity
+    identity: Ids
     started_at: Timestamp
     consistent_at: Timestamp = Field(
         description="When the database's snapshot was exported: the point in time that it shows."
     )
     completed_at: Timestamp
-    database: DatabaseArtifact | None = None
-    filestore: FilestoreArtifact | None = None
-    config: ConfigArtifact | None = None
-    evidence: Evidence = Evidence()
-
-    @model_validator(mode="after")
-    def _version_of_kind(self) -> Self:
-        if self.format_version != format_version(self.filestore):
-            raise ValueError(
-                f"formatVersion {self.format_version}: a full snapshot has {FULL_VERSION}, a differential"
-                f" {DIFFERENTIAL_VERSION}"
-            )
-        return self
 
     @property
+    @abstractmethod
     def base(self) -> FilestoreBase | None:
         """The full snapshot that a differential needs; None of a full one."""
-        return self.filestore.base if self.filestore is not None else None
 
+    @abstractmethod
     def objects(self) -> tuple[StoredObject, ...]:
         """The snapshot's own objects, without the manifest itself: what is deleted with it."""
-        found: list[StoredObject] = []
-        if self.database is not None:
-            found.extend(self.database.files)
-        if self.filestore is not None:
-            found.append(self.filestore.index)
-            found.extend(self.filestore.packs)
-        if self.config is not None:
-            found.append(self.config.archive)
-        return tuple(found)
 
     def needed(self) -> tuple[StoredObject, ...]:
         """Every object that a restore reads: its own, and the packs of its base."""
@@ -246,6 +248,87 @@ class Manifest(Tolerant):
     def needed_bytes(self) -> int:
         """Bytes of all objects that a restore reads."""
         return sum(o.size for o in self.needed())
+
+
+class Manifest(AnyManifest):
+    """The whole snapshot: what a restore needs. Of an encrypted snapshot it is the inner manifest."""
+
+    format_version: Literal[1, 2, 3] = FULL_VERSION
+    identity: Identity
+    database: DatabaseArtifact | None = None
+    filestore: FilestoreArtifact | None = None
+    config: ConfigArtifact | None = None
+    evidence: Evidence = Evidence()
+
+    @model_validator(mode="after")
+    def _version_of_kind(self) -> Self:
+        if self.format_version not in (ENCRYPTED_VERSION, format_version(self.filestore)):
+            raise ValueError(
+                f"formatVersion {self.format_version}: a full snapshot has {FULL_VERSION}, a differential"
+                f" {DIFFERENTIAL_VERSION}"
+            )
+        return self
+
+    @property
+    def base(self) -> FilestoreBase | None:
+        """As in :class:`AnyManifest`."""
+        return self.filestore.base if self.filestore is not None else None
+
+    def objects(self) -> tuple[StoredObject, ...]:
+        """As in :class:`AnyManifest`."""
+        found: list[StoredObject] = []
+        if self.database is not None:
+            found.extend(self.database.files)
+        if self.filestore is not None:
+            found.append(self.filestore.index)
+            found.extend(self.filestore.packs)
+        if self.config is not None:
+            found.append(self.config.archive)
+        return tuple(found)
+
+    def sizes(self) -> Sizes:
+        """As an outer manifest has them."""
+        database, filestore = self.database, self.filestore
+        return Sizes(
+            server_major=database.server_major if database is not None else 0,
+            database_bytes=database.size_bytes if database is not None else 0,
+            database_restore_bytes=database.raw_bytes if database is not None else 0,
+            filestore_bytes=filestore.size_bytes if filestore is not None else 0,
+            filestore_files=filestore.file_count if filestore is not None else 0,
+        )
+
+
+class Encryption(Tolerant):
+    """Whose key opens the objects of a snapshot."""
+
+    public_key: str = Field(description="The age recipient (`age1…`) of this snapshot's own identity.")
+    recipients: tuple[str, ...] = Field(
+        default=(), description="The age recipients that its identity was encrypted to when it was written."
+    )
+
+
+class OuterManifest(AnyManifest):
+    """Of an encrypted snapshot, for everyone who can read the store: ids, times, sizes and digests of stored bytes; no
+    table, file, setting or image."""
+
+    format_version: Literal[3] = ENCRYPTED_VERSION
+    encryption: Encryption
+    bases: Annotated[dict[str, Any], Field(max_length=0)] = Field(
+        default_factory=dict,
+        description="Reserved: the base of each part. A reader that does not know one must refuse the manifest.",
+    )
+    inner: str = Field(description="Key of the object that has the inner manifest.")
+    stored: tuple[StoredObject, ...] = Field(alias="objects", description="Every object of the snapshot's own.")
+    sizes: Sizes = Sizes()
+
+    @property
+    def base(self) -> FilestoreBase | None:
+        """As in :class:`AnyManifest`. An encrypted snapshot is a full one."""
+        return None
+
+    def objects(self) -> tuple[StoredObject, ...]:
+        """As in :class:`AnyManifest`."""
+        return self.stored
 
 
 def format_version(filestore: FilestoreArtifact | None) -> Literal[1, 2]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ocore_crds.commands import parts
-from ocore_crds.stored.manifest import FilestoreArtifact
+from ocore_crds.stored.manifest import FilestoreArtifact, Manifest
 from ocore_mover import manifests
 from ocore_mover.errors import Cancelled, Corrupt, MoverError, StoreError
 from ocore_mover.filestore import layouts
@@ -44,8 +44,11 @@ def find(store: Store, environment_id: str, snapshot_id: str, layout: str, choic
         found = manifests.find(store, environment_id, choice.snapshot_id, sha256=choice.manifest_sha256)
         if found is None:
             raise Unusable(f"{store.url} has no snapshot {choice.snapshot_id} of this environment")
-        artifact = _usable(found.manifest.filestore, choice.snapshot_id, layout)
-        manifests.check_filestore(store, found.manifest)
+        manifest = found.manifest
+        if not isinstance(manifest, Manifest):
+            raise Unusable(f"snapshot {choice.snapshot_id} is encrypted")
+        artifact = _usable(manifest.filestore, choice.snapshot_id, layout)
+        manifests.check_filestore(store, manifest)
     except (StoreError, Cancelled):
         raise
     except MoverError as error:

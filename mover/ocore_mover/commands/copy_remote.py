@@ -9,11 +9,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds.commands.copy_remote import CopyRemoteRequest, CopyResult
 from ocore_crds.reports.base import Step
-from ocore_crds.stored.manifest import Manifest, StoredObject
+from ocore_crds.stored.manifest import AnyManifest, StoredObject
 from ocore_crds.stored.snapshot_state import MAX_BYTES
 from ocore_mover import dependents, manifests, states
 from ocore_mover.commands import opening
@@ -55,6 +56,7 @@ def execute(runtime: Runtime, request: CopyRemoteRequest) -> CopyResult:
         _check_base(target, stored.manifest)
         counter = runtime.counter(Step.COPY_REMOTE)
         sent = _Copy(source, target, stored.manifest, counter).run(request.jobs)
+        _copy_keys(source, target, request)
         failpoints.hit("copy-remote-objects")
         if not published:
             _copy_state(source, target, request)
@@ -79,7 +81,7 @@ def execute(runtime: Runtime, request: CopyRemoteRequest) -> CopyResult:
 class _Copy:
     """The objects of one manifest, copied by some threads."""
 
-    def __init__(self, source: Store, target: Store, manifest: Manifest, counter: Counter) -> None:
+    def __init__(self, source: Store, target: Store, manifest: AnyManifest, counter: Counter) -> None:
         self._source, self._target, self._manifest, self._counter = source, target, manifest, counter
         self._lock = threading.Lock()
         self._sent = _Sent(0, 0)
@@ -104,8 +106,6 @@ class _Copy:
                     self._send(obj)
 
         run_workers(min(jobs, len(objects)), objects, work)
-        with _of_target():
-            manifests.check_objects(self._target, self._manifest)
         return self._sent
 
     def _is_copied(self, obj: StoredObject) -> bool:
@@ -149,7 +149,7 @@ def _check_target(target: Store, stored: StoredManifest, data: bytes) -> bool:
     return info is not None
 
 
-def _check_base(target: Store, manifest: Manifest) -> None:
+def _check_base(target: Store, manifest: AnyManifest) -> None:
     """Raises MoverError BaseNotCopied for a differential whose full is not in the target: the copy could not be
     restored."""
     base = manifest.base
@@ -197,8 +197,21 @@ def _copy_state(source: Store, target: Store, request: CopyRemoteRequest) -> Non
         writer.commit()
 
 
+def _copy_keys(source: Store, target: Store, request: CopyRemoteRequest) -> None:
+    """The key objects of an encrypted snapshot, and those that were added since an earlier copy. The manifest names
+    none of them, so an object that is too large to be one is not copied."""
+    for found in islice(
+        source.list(naming.keys_prefix(request.environment_id, request.snapshot_id)), manifests.MOST_KEYS
+    ):
+        data = source.get(found.key, limit=manifests.KEY_BYTES) if found.size <= manifests.KEY_BYTES else None
+        if data is not None:
+            with _of_target():
+                target.put_if_absent(found.key, data)
+
+
 def _publish(target: Store, stored: StoredManifest, data: bytes) -> None:
     with _of_target():
+        manifests.check_objects(target, stored.manifest)
         dependents.enter(target, stored.manifest)  # the copy of a differential protects the copy of its full snapshot
         if manifests.publish(target, stored.manifest, stored.key, data) is None:
             raise _conflict(target, stored)

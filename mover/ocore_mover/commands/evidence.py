@@ -22,9 +22,10 @@ def of_snapshot(
     *,
     incomplete: Sequence[str] = (),
     quiesced: bool = False,
+    recipients: Sequence[str] = (),
 ) -> Evidence:
     """Evidence of a snapshot whose objects are all stored. `attachments`: number of files that the dumped database
-    names. `incomplete`: what keeps the snapshot from being a clean success."""
+    names. `incomplete`: what keeps the snapshot from being a clean success. `recipients`: that it is encrypted to."""
     checked = (
         "written to the volume and read back"
         if store.local_root is not None
@@ -66,6 +67,9 @@ def of_snapshot(
         required.append(f"configuration: the file {config.path}" if config.path else "configuration: every key")
         stored = f"the file {config.path}" if config.path else f"{config.file_count} keys"
         proven.append(f"configuration: {stored}, SHA-256 {checked}")
+    if recipients:
+        required.append("encryption: every object with contents")
+        proven.append(f"encryption: every object is an age file, which the identities of {', '.join(recipients)} open")
     proven.append("store: every object was found with its size before the manifest was written")
     return Evidence(
         required=tuple(required),

@@ -6,7 +6,7 @@ from ocore_crds.commands.extract import ExtractRequest, ExtractResult
 from ocore_crds.reports.base import Step
 from ocore_crds.reports.extracted import Extracted, ExtractedFile
 from ocore_crds.stored.manifest import FilestoreArtifact, Manifest
-from ocore_mover import manifests
+from ocore_mover import encryption, manifests
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.errors import MoverError
@@ -27,11 +27,11 @@ class _Extraction:
 
     def __init__(self, runtime: Runtime, request: ExtractRequest, store: Store) -> None:
         self._request = request
-        self._store = runtime.guarded(store)
         self._counter = runtime.counter(Step.EXTRACT)
-        self._manifest = manifests.read(
-            self._store, request.environment_id, request.snapshot_id, sha256=request.manifest_sha256
-        ).manifest
+        guarded = runtime.guarded(store)
+        stored = manifests.read(guarded, request.environment_id, request.snapshot_id, sha256=request.manifest_sha256)
+        opened = encryption.opened(guarded, stored, request.identity)
+        self._store, self._results, self._manifest = opened.store, opened.results, opened.manifest
         self._artifact = _filestore(self._manifest, request.snapshot_id)
         #: Bytes of the dump that were read.
         self._dump_read = 0
@@ -83,7 +83,7 @@ class _Extraction:
 
     def _list(self, folder: str) -> Extracted:
         lines, names, size = selection.listing(self._store, self._artifact, self._layout.parse, folder)
-        with self._store.writer(self._key("listing.jsonl")) as writer:
+        with self._results.writer(self._key("listing.jsonl")) as writer:
             writer.write(b"".join(lines))
             stored = writer.commit()
         self._counter.finish()
@@ -119,7 +119,7 @@ class _Extraction:
         return result
 
     def _into_store(self, found: Selected, reader: PackReader) -> Extracted:
-        with self._store.writer(self._key("files.tar")) as writer:
+        with self._results.writer(self._key("files.tar")) as writer:
             archive = Archive(writer, self._counter)
             for entry, pieces in found.contents(reader):
                 archive.file(entry, pieces)

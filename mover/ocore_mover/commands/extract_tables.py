@@ -22,7 +22,7 @@ from ocore_crds.commands.extract import ExtractRequest, ExtractResult, TableRequ
 from ocore_crds.reports.base import Step
 from ocore_crds.reports.extracted import Extracted, ExtractedTable
 from ocore_crds.stored.manifest import DatabaseArtifact
-from ocore_mover import manifests
+from ocore_mover import encryption, manifests
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import copy_access, toc, volume
@@ -70,11 +70,11 @@ class _Tables:
     def __init__(self, runtime: Runtime, request: ExtractRequest, store: Store) -> None:
         self._runtime = runtime
         self._request = request
-        self._store = runtime.guarded(store)
         self._counter = runtime.counter(Step.EXTRACT)
-        manifest = manifests.read(
-            self._store, request.environment_id, request.snapshot_id, sha256=request.manifest_sha256
-        ).manifest
+        guarded = runtime.guarded(store)
+        stored = manifests.read(guarded, request.environment_id, request.snapshot_id, sha256=request.manifest_sha256)
+        opened = encryption.opened(guarded, stored, request.identity)
+        self._store, self._results, manifest = opened.store, opened.results, opened.manifest
         if manifest.database is None:
             raise MoverError(
                 conditions.TABLES_NOT_FOUND,
@@ -90,7 +90,7 @@ class _Tables:
             contents = table_of_contents(self._store, self._artifact, Path(folder))
             tables = list(choice.listing(contents, self._artifact))
             self._counter.add(bytes_=(contents.folder / toc.FILE_NAME).stat().st_size, files=1)
-        with self._store.writer(self._key("listing.jsonl")) as writer:
+        with self._results.writer(self._key("listing.jsonl")) as writer:
             for table in tables:
                 writer.write(json.dumps({"type": "table", **asdict(table)}).encode() + b"\n")
             stored = writer.commit()
@@ -211,7 +211,7 @@ class _Tables:
 
     def _stored(self, files: list[_File], extracted: Extracted) -> Extracted:
         now = time.time_ns()
-        with self._store.writer(self._key("tables.tar")) as writer:
+        with self._results.writer(self._key("tables.tar")) as writer:
             archive = Archive(writer, self._counter)
             for each in files:
                 with each.path.open("rb") as file:

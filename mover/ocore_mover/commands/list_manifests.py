@@ -10,6 +10,7 @@ from ocore_crds.commands.list_manifests import ListManifestsRequest
 from ocore_crds.reports import stored_contents as limits
 from ocore_crds.reports.store_listing import StoredRollback, StoredSnapshot
 from ocore_crds.reports.stored_contents import ForeignEnvironment, ManifestsResult, SkippedManifest
+from ocore_crds.stored.manifest import Identity
 from ocore_crds.text.sentences import shortened
 from ocore_mover import contents, manifests, rollback_history, snapshot_results, states
 from ocore_mover.commands import opening
@@ -158,7 +159,7 @@ class ListManifests:
         return ForeignEnvironment(
             environment_id=environment_id,
             project_id=identity.project_id if identity is not None else "",
-            name=shortened(identity.environment_name, 63) if identity is not None else "",
+            name=shortened(identity.environment_name, 63) if isinstance(identity, Identity) else "",
             snapshots=count,
         )
 

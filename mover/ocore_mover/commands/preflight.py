@@ -12,6 +12,7 @@ from ocore_mover.database.position import Names
 from ocore_mover.database.restore import check, extensions, requirements
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.manifests import StoredManifest
 from ocore_mover.store.interface import Store
 
 #: Of names that are made only to be measured.
@@ -23,7 +24,8 @@ class Checks:
     """The checks of one snapshot in one environment."""
 
     store: Store
-    manifest: Manifest
+    stored: StoredManifest
+    manifest: Manifest  # its contents
     server: Server | None
     folders: ClaimFolders | None
     layout: str
@@ -39,7 +41,7 @@ class Checks:
             lambda: _same_parts("filestore", self.manifest.filestore is not None, self.folders is not None),
             self._same_layout,
             self._short_name,
-            lambda: manifests.check_objects(self.store, self.manifest),
+            lambda: manifests.check_objects(self.store, self.stored.manifest),
             self._known_to_the_server,
             self._enough_space,
         )

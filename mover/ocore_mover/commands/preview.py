@@ -12,7 +12,7 @@ from ocore_crds.commands.preview import PreviewRequest, PreviewResult, TableRows
 from ocore_crds.reports.base import Finding
 from ocore_crds.resources.preview import TABLES
 from ocore_crds.stored.manifest import Manifest
-from ocore_mover import manifests
+from ocore_mover import encryption, manifests
 from ocore_mover.commands import opening
 from ocore_mover.commands.preflight import Checks
 from ocore_mover.commands.runtime import Runtime, as_failure
@@ -83,12 +83,15 @@ class PreviewRun:
             stored = manifests.read(
                 self._store, request.environment_id, request.snapshot_id, sha256=request.manifest_sha256
             )
+            opened = encryption.opened(self._store, stored, request.identity)
         except MoverError as error:
             report.unread.append(f"the snapshot's manifest: {error.message}")
             report.refused(error)
             return None
-        manifest = stored.manifest
-        checks = Checks(self._store, manifest, self._server, self._folders, request.layout, capacity=request.capacity)
+        self._store, manifest = opened.store, opened.manifest
+        checks = Checks(
+            self._store, stored, manifest, self._server, self._folders, request.layout, capacity=request.capacity
+        )
         for check in checks.all():
             self._checked(check)
         report.values["consistent_at"] = manifest.consistent_at

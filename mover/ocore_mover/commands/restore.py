@@ -12,7 +12,7 @@ from ocore_crds.commands.restore import Preflight, RestoreRequest, RestoreResult
 from ocore_crds.commands.switch import SwitchResult
 from ocore_crds.reports.base import Step
 from ocore_crds.stored.manifest import FilestoreArtifact, Manifest
-from ocore_mover import manifests
+from ocore_mover import encryption, manifests
 from ocore_mover.commands import evidence, opening, preflight, probe
 from ocore_mover.commands.new_filestore import may_be_made
 from ocore_mover.commands.runtime import Runtime, best_effort
@@ -31,13 +31,13 @@ from ocore_mover.database.position import Names
 from ocore_mover.database.restore import check, create, scratch
 from ocore_mover.database.restore import restore as database_restore
 from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
+from ocore_mover.encryption import Opened
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import layouts
 from ocore_mover.filestore.facts import is_missing
 from ocore_mover.filestore.layout import Kept
 from ocore_mover.filestore.names import spooled
 from ocore_mover.filestore.unpack import Restored
-from ocore_mover.manifests import StoredManifest
 from ocore_mover.rollback_records import RollbackRecords
 from ocore_mover.store.interface import Store
 
@@ -74,16 +74,16 @@ class RestoreRun:
         failpoints.hit("restore-start")
         with self._runtime.step(Step.PREFLIGHT), self._session() as session:
             self._check_runs_once(session)
-            stored = self._preflight(session)
+            opened = self._preflight(session)
             announced = self._check_replication(session)
             self._remove_restored(session)
         try:
             self._make_filestore()
             self._protect_files()
             failpoints.hit("restore-hold-made")
-            database, files = self._restore(stored.manifest)
+            database, files = self._restore(opened.manifest)
             with self._runtime.step(Step.CHECK):
-                result = self._check(stored, database, files, announced)
+                result = self._check(opened, database, files, announced)
                 if self._records is not None:
                     self._records.write("restored", result.evidence)
         except BaseException:
@@ -120,13 +120,15 @@ class RestoreRun:
             found = replication.check(session, self._names.live, allowed=self._request.allow_replication_loss)
         return replication.announced(found)
 
-    def _preflight(self, session: Connection | None) -> StoredManifest:
+    def _preflight(self, session: Connection | None) -> Opened:
         request = self._request
         source = request.source_environment_id or request.environment_id
         stored = manifests.read(self._store, source, request.snapshot_id, sha256=request.manifest_sha256)
-        manifest = stored.manifest
+        opened = encryption.opened(self._store, stored, request.identity)
+        self._store, manifest = opened.store, opened.manifest
         checks = preflight.Checks(
             self._store,
+            stored,
             manifest,
             self._server,
             self._folders,
@@ -141,7 +143,7 @@ class RestoreRun:
             # Nothing else in a rollback reads it, and a snapshot with any corrupt byte is refused.
             for _ in self._store.read(manifest.config.archive):
                 pass
-        return stored
+        return opened
 
     def _remove_restored(self, session: Connection | None = None) -> None:
         """Removes the restored database and what this rollback has on the claim.
@@ -233,13 +235,13 @@ class RestoreRun:
 
     def _check(
         self,
-        stored: StoredManifest,
+        opened: Opened,
         database: RestoredDatabase | None,
         files: Restored | None,
         announced: Sequence[str],
     ) -> RestoreResult:
         checked: check.Checked | None = None
-        named, manifest = 0, stored.manifest
+        named, manifest = 0, opened.manifest
         server, names = self._server, self._names
         if database is not None and manifest.database is not None and server is not None and names is not None:
             with copy_access.opened(server, names, database.owner, self._runtime.token) as access:
@@ -256,7 +258,7 @@ class RestoreRun:
             ):
                 create.mark_checked(connection, names)
         warnings = (
-            *evidence.recovered(stored, self._store),
+            *evidence.recovered(opened.stored, self._store),
             *announced,
             *(database.warnings if database is not None else ()),
         )

@@ -12,11 +12,13 @@ from ocore_crds.commands.parts import SignalWait
 from ocore_crds.commands.snapshot import SnapshotRequest, SnapshotResult
 from ocore_crds.reports.base import Step
 from ocore_crds.stored.manifest import (
+    AnyManifest,
     ConfigArtifact,
     DatabaseArtifact,
     FilestoreArtifact,
     Identity,
     Manifest,
+    OuterManifest,
     format_version,
 )
 from ocore_crds.stored.snapshot_state import StoredState
@@ -35,6 +37,7 @@ from ocore_mover.database.dump import export
 from ocore_mover.database.dump.export import Exported
 from ocore_mover.database.odoo_rows import unfinished_warning
 from ocore_mover.deadline import Token
+from ocore_mover.encryption import Encrypting
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import layouts
 from ocore_mover.filestore.base import BaseIndex
@@ -43,7 +46,7 @@ from ocore_mover.filestore.layout import Capture, CaptureOptions
 from ocore_mover.filestore.readable import check_index
 from ocore_mover.report import now
 from ocore_mover.signals import SignalFile, is_expired
-from ocore_mover.store.interface import abort_uploads
+from ocore_mover.store.interface import Store, abort_uploads
 from ocore_mover.store.probe import store_id
 
 log = logging.getLogger(__name__)
@@ -90,6 +93,9 @@ class SnapshotRun:
         self._runtime = runtime
         self._raw_store = opening.store(request.store)
         self._store = runtime.guarded(self._raw_store)
+        self._encrypting = Encrypting(self._store, request.recipients) if request.recipients else None
+        #: For what the snapshot consists of. The manifest, the state and the key objects are not encrypted by it.
+        self._data: Store = self._encrypting.view if self._encrypting is not None else self._store
         self._scratch = opening.scratch(request.scratch)
         self._folders = opening.folders(request.filestore, request.environment_id)
         self._server = opening.optional_server(request.database)
@@ -128,7 +134,7 @@ class SnapshotRun:
             if self._request.quiesce is not None:
                 self._await_signal(self._request.quiesce)
             taken = self._take()
-            stored = self._publish(taken, identity_of_store, started_at)
+            stored, contents = self._publish(taken, identity_of_store, started_at)
         except BaseException:
             best_effort("partial objects", self._remove_partial)
             raise
@@ -136,13 +142,13 @@ class SnapshotRun:
             if self._base is not None:
                 self._base.close()
         failpoints.hit("after-manifest")
-        return snapshot_results.of(stored, read_back=self._verify(stored), state=self._request.state)
+        return snapshot_results.of(stored, contents=contents, read_back=self._verify(stored), state=self._request.state)
 
     def _open_base(self) -> None:
         """Reads what the base has, before anything is frozen. Where it cannot be used, the snapshot is a full one, with
         a warning."""
         request = self._request
-        if request.base is None or self._folders is None:
+        if request.base is None or self._folders is None or request.recipients:
             return
         try:
             left = self._runtime.token.seconds_left
@@ -209,8 +215,7 @@ class SnapshotRun:
 
     def _remove_leftovers(self) -> None:
         """Removes objects of a killed container of this attempt, and the frozen folders of every attempt."""
-        self._store.delete([obj.key for obj in self._store.list(self._prefix)])
-        abort_uploads(self._store, self._prefix)
+        self._delete_attempt(self._store)
         if self._folders is not None:
             self._folders.remove_frozen()
 
@@ -221,8 +226,13 @@ class SnapshotRun:
         found = manifests.find(store, identity.environment_id, identity.snapshot_id)
         if found is not None and found.manifest.attempt == self._attempt:
             return
+        self._delete_attempt(store)
+
+    def _delete_attempt(self, store: Store) -> None:
+        identity = self._identity
+        of_keys = f"{naming.keys_prefix(identity.environment_id, identity.snapshot_id)}{self._attempt}-"
         abort_uploads(store, self._prefix)
-        store.delete([obj.key for obj in store.list(self._prefix)])
+        store.delete([obj.key for prefix in (self._prefix, of_keys) for obj in store.list(prefix)])
 
     def _take(self) -> _Taken:
         tries = TRIES
@@ -269,7 +279,7 @@ class SnapshotRun:
                 taken.database, taken.filestore = self._runtime.both(dump, copy)
         if self._config is not None:
             with self._runtime.step(Step.CAPTURE_CONFIG):
-                taken.config, found = config_archive.capture(self._store, self._prefix, self._config)
+                taken.config, found = config_archive.capture(self._data, self._prefix, self._config)
                 taken.warnings.extend(found)
         else:
             self._runtime.reporter.step(Step.CAPTURE_CONFIG, "Skipped", "no configuration is given")
@@ -317,7 +327,7 @@ class SnapshotRun:
                     server,
                     exported,
                     properties,
-                    self._store,
+                    self._data,
                     self._prefix,
                     self._scratch,
                     self._runtime.counter(Step.DUMP_DATABASE),
@@ -336,9 +346,9 @@ class SnapshotRun:
         def copy() -> FilestoreArtifact:
             with self._runtime.step(Step.COPY_FILESTORE):
                 counter = self._runtime.counter(Step.COPY_FILESTORE)
-                copied = capture.copy(self._store, self._prefix, counter, jobs=self._request.jobs)
+                copied = capture.copy(self._data, self._prefix, counter, jobs=self._request.jobs)
                 self._report_may_resume()
-                check_index(self._store, copied.artifact, self._scratch, live=copied.live)
+                check_index(self._data, copied.artifact, self._scratch, live=copied.live)
                 taken.attachments = copied.named
                 taken.warnings.extend(copied.warnings)
                 taken.incomplete.extend(copied.incomplete)
@@ -346,7 +356,10 @@ class SnapshotRun:
 
         return copy
 
-    def _publish(self, taken: _Taken, identity_of_store: str, started_at: str) -> manifests.StoredManifest:
+    def _publish(
+        self, taken: _Taken, identity_of_store: str, started_at: str
+    ) -> tuple[manifests.StoredManifest, Manifest]:
+        """The manifest in the store, and the contents of the snapshot."""
         with self._runtime.step(Step.PUBLISH):
             manifest = Manifest(
                 format_version=format_version(taken.filestore),
@@ -361,19 +374,23 @@ class SnapshotRun:
                 config=taken.config,
             )
             manifests.check_base(self._store, manifest)
-            manifests.check_objects(self._store, manifest)
             manifest = manifest.model_copy(
                 update={
                     "evidence": evidence.of_snapshot(
                         manifest,
-                        self._store,
+                        self._data,
                         taken.attachments,
                         taken.warnings,
                         incomplete=taken.incomplete,
                         quiesced=self._request.quiesce is not None,
+                        recipients=self._request.recipients,
                     )
                 }
             )
+            published = self._encrypting.outer(manifest) if self._encrypting is not None else manifest
+            if self._encrypting is not None and isinstance(published, OuterManifest):
+                self._encrypting.write_key(published)
+            manifests.check_objects(self._store, published)
             failpoints.hit("after-upload-before-manifest")
             # Before the manifest: a snapshot that exists has its state. One without a manifest is removed with all
             # below its prefix.
@@ -384,12 +401,12 @@ class SnapshotRun:
                     self._identity.snapshot_id,
                     self._request.state,
                 )
-            dependents.enter(self._store, manifest)
-            stored = manifests.write(self._store, manifest)
-            self._check_base_again(manifest)
-            return stored
+            dependents.enter(self._store, published)
+            stored = manifests.write(self._store, published)
+            self._check_base_again(published)
+            return stored, manifest
 
-    def _check_base_again(self, manifest: Manifest) -> None:
+    def _check_base_again(self, manifest: AnyManifest) -> None:
         """A deletion of the base that began before the manifest was written did not know of this snapshot. One that
         begins later does."""
         try:

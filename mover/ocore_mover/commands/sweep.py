@@ -152,10 +152,12 @@ class Sweep:
         if isinstance(manifest, MoverError):
             return
         named = needed | _named(manifest, environment_id, snapshot_id)
-        markers = naming.dependents_prefix(environment_id, snapshot_id)  # they go with the full snapshot
+        beside = [naming.dependents_prefix(environment_id, snapshot_id)]  # they go with the full snapshot
+        if manifest is not None:
+            beside.append(naming.keys_prefix(environment_id, snapshot_id))  # no manifest names them: any can be added
         old: list[Orphan] = []
         for info in self._store.list(prefix):
-            if info.key in named or info.key.startswith(markers):
+            if info.key in named or info.key.startswith(tuple(beside)):
                 continue
             if not _ours(info, prefix):
                 count.foreign += 1

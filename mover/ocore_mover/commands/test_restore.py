@@ -19,7 +19,7 @@ from ocore_crds.commands.test_restore import RestoreTestRequest, RestoreTestResu
 from ocore_crds.reports.base import Finding, Step
 from ocore_crds.stored.manifest import DatabaseArtifact, FilestoreArtifact, Manifest
 from ocore_crds.text.quantity import human
-from ocore_mover import manifests
+from ocore_mover import encryption, manifests
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import copy_access, volume
@@ -85,6 +85,7 @@ class RestoreTestRun:
         )
         self._result: dict[str, object] = {}
         self._seconds: dict[str, float] = {}
+        self._stored_bytes = 0
         self._created = False  # the scratch database
         self._findings: list[Finding] = []
         self._warnings: list[str] = []
@@ -142,7 +143,7 @@ class RestoreTestRun:
                     copy_access.opened(self._server, self._names, restored.owner, self._token) as access,
                 ):
                     self._check(self._server, access, manifest, names, key)
-        self._result["bytes"] = manifest.needed_bytes() if not self._findings else 0
+        self._result["bytes"] = self._stored_bytes if not self._findings else 0
         self._result["not_checked"] = not_checked(manifest, assertions=self._request.assertions is not None)
         log.info("tested", extra={"snapshot": self._request.snapshot_id, "findings": len(self._findings)})
 
@@ -154,13 +155,15 @@ class RestoreTestRun:
             self._store, request.environment_id, request.snapshot_id, sha256=request.manifest_sha256
         )
         self._result["manifest_sha256"] = stored.sha256
-        manifest = stored.manifest
+        opened = encryption.opened(self._store, stored, request.identity)
+        self._store, manifest = opened.store, opened.manifest
         if manifest.database is not None and self._server is None:
             raise MoverError(
                 conditions.DATABASE_NOT_FOUND,
                 "the snapshot has a database, and no server is given to restore it; give --database",
             )
-        manifests.check_objects(self._store, manifest)
+        manifests.check_objects(self._store, stored.manifest)
+        self._stored_bytes = stored.manifest.needed_bytes()
         return manifest
 
     @contextmanager

@@ -32,7 +32,7 @@ def commands(*, s3: bool) -> str:
     """The page's bash blocks, one after the other; fetching only where there is something to fetch."""
     page = (REPOSITORY / "docs" / "format.md").read_text()
     blocks = re.findall(r"^```bash\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 11
+    assert len(blocks) == 13
     assert blocks[0].startswith("mkdir -p") and "curl" in blocks[0]  # noqa: PT018
     return "".join(blocks if s3 else blocks[1:])
 
@@ -206,7 +206,7 @@ def case(request: pytest.FixtureRequest, postgres: Server, site: Site, tmp_path:
         "DATABASE": restored,
         "RIGHTS": "",
     }
-    if request.param == "s3":
+    if request.param.startswith("s3"):
         server: SeaweedFS = request.getfixturevalue("seaweed")
         prefix = f"by-hand-{uuid.uuid4().hex[:8]}"
         options = server.options(BUCKET, prefix)
@@ -230,12 +230,23 @@ def case(request: pytest.FixtureRequest, postgres: Server, site: Site, tmp_path:
         "--scratch",
         str(tmp_path),
     ]
-    mover("snapshot", *options, "--snapshot-id", SNAPSHOT, bin_folder=postgres.bin)
-    yield Case(site, database, restored, environment, request.param == "s3", options)
+    recipient: list[str] = []
+    if request.param == "s3-encrypted":
+        identity = tmp_path / "identity.txt"
+        subprocess.run(["age-keygen", "-o", identity], check=True, capture_output=True)
+        environment["IDENTITY"] = str(identity)
+        recipient = ["--recipient", *re.findall(r"age1\w+", identity.read_text())]
+    mover("snapshot", *options, *recipient, "--snapshot-id", SNAPSHOT, bin_folder=postgres.bin)
+    yield Case(site, database, restored, environment, request.param.startswith("s3"), options)
     drop_all(database)
     postgres.execute(f'DROP ROLE "{other.name}"')
 
 
+@pytest.mark.parametrize(
+    ("case", "postgres"),
+    [("folder", 15), ("s3", 15), ("folder", 17), ("s3", 17), ("s3-encrypted", 17)],
+    indirect=True,
+)
 def test_a_snapshot_is_restored_by_hand(case: Case, tmp_path: Path) -> None:
     said = case.follow_the_page()
     files = tmp_path / "files"
