@@ -416,8 +416,8 @@ def delete_snapshot(store: Store, environment_id: str, snapshot_id: str) -> int:
 
 
 def delete_leftovers(store: Store, environment_id: str, snapshot_id: str) -> int:
-    """Deletes everything below the snapshot's prefix but the manifest, its objects, its key objects, the state object
-    and the markers of differentials. No attempt is still writing.
+    """Deletes everything below the snapshot's prefix but the manifest, its objects and keys, the state object and the
+    markers of differentials. No attempt is still writing.
 
     Returns the number of objects. Raises Corrupt if the manifest cannot be read: then nothing is deleted, and the
     manifest can still be fixed.
@@ -425,20 +425,19 @@ def delete_leftovers(store: Store, environment_id: str, snapshot_id: str) -> int
     found = find(store, environment_id, snapshot_id)
     keep = frozenset((found.key, *(obj.key for obj in found.manifest.objects()))) if found is not None else frozenset()
     keep |= {naming.state_key(environment_id, snapshot_id)}
-    beside = [naming.dependents_prefix(environment_id, snapshot_id)]
-    if found is not None:  # anyone may have added a key object at any time, and without its key nothing is left
-        beside.append(naming.keys_prefix(environment_id, snapshot_id))
-    keep |= {each.key for prefix in beside for each in store.list(prefix)}
+    below = [naming.dependents_prefix(environment_id, snapshot_id)]  # written at any time, and so no set of keys
+    if found is not None:
+        below.append(naming.keys_prefix(environment_id, snapshot_id))
     prefix = naming.snapshot_prefix(environment_id, snapshot_id)
-    return _delete_all(store, prefix, keep)
+    return _delete_all(store, prefix, keep, tuple(below))
 
 
-def _delete_all(store: Store, prefix: str, keep: frozenset[str] = frozenset()) -> int:
+def _delete_all(store: Store, prefix: str, keep: frozenset[str] = frozenset(), keep_below: tuple[str, ...] = ()) -> int:
     """Objects, then unfinished uploads. Returns the number of objects."""
     count = 0
     batch: list[str] = []
     for found in store.list(prefix):
-        if found.key in keep:
+        if found.key in keep or found.key.startswith(keep_below):
             continue
         batch.append(found.key)
         if len(batch) == DELETE_BATCH:

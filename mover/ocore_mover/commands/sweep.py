@@ -1,10 +1,10 @@
 """``sweep``: finds objects that no manifest names. ``remove-orphans``: removes exactly those that a sweep has reported.
 
 An object below ``environments/<id>/snapshots/<id>/`` is an orphan if it is older than the limit, by the store's time,
-and no manifest names it: neither its own snapshot's nor, for the packs of a full snapshot, one of a differential. Below
-a folder without a manifest only if everything there is that old: a snapshot that runs has no manifest yet. An
-environment with a manifest that cannot be read has no orphans, because it is unknown what that names. Everything else
-in the store is foreign and never touched.
+and no manifest names it: neither its own snapshot's nor, for the packs of a full snapshot, one of a differential. The
+key objects of a snapshot with a manifest are none. Below a folder without a manifest only if everything there is that
+old: a snapshot that runs has no manifest yet. An environment with a manifest that cannot be read has no orphans,
+because it is unknown what that names. Everything else in the store is foreign and never touched.
 """
 
 import hashlib
@@ -152,12 +152,12 @@ class Sweep:
         if isinstance(manifest, MoverError):
             return
         named = needed | _named(manifest, environment_id, snapshot_id)
-        beside = [naming.dependents_prefix(environment_id, snapshot_id)]  # they go with the full snapshot
+        unnamed = [naming.dependents_prefix(environment_id, snapshot_id)]  # they go with the full snapshot
         if manifest is not None:
-            beside.append(naming.keys_prefix(environment_id, snapshot_id))  # no manifest names them: any can be added
+            unnamed.append(naming.keys_prefix(environment_id, snapshot_id))
         old: list[Orphan] = []
         for info in self._store.list(prefix):
-            if info.key in named or info.key.startswith(tuple(beside)):
+            if info.key in named or info.key.startswith(tuple(unnamed)):
                 continue
             if not _ours(info, prefix):
                 count.foreign += 1

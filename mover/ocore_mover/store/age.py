@@ -266,10 +266,10 @@ class Payload:
 
 
 def opened(start: bytes, size: int, identity: Identity, key: str) -> Payload:
-    """The payload of a data object of `size` stored bytes, which begins with these START bytes. Its header has one
-    X25519 stanza, and the length with which all offsets are computed. Raises Corrupt."""
+    """The payload of a data object of `size` stored bytes, which begins with these START bytes. They have room for one
+    X25519 stanza and nothing else, so that all offsets are right. Raises Corrupt."""
     try:
-        cipher = _cipher(start, _parsed(start, only=HEADER), [identity])
+        cipher = _cipher(start, _parsed(start), [identity])
     except _Malformed as error:
         raise Corrupt(f"{key} is no whole file of age: {error}", key) from error
     except NoMatch as error:
@@ -297,8 +297,8 @@ def _file_keys(header: _Header, identities: Iterable[Identity]) -> Iterator[byte
                 yield key
 
 
-def _parsed(data: bytes, *, only: int | None = None) -> _Header:
-    """The header. `only`: the one length that it may have. Raises _Malformed."""
+def _parsed(data: bytes) -> _Header:
+    """The header. Raises _Malformed."""
     if not data.startswith(_VERSION):
         raise _Malformed("it does not begin with age-encryption.org/v1")
     position, stanzas = len(_VERSION), list[_Stanza]()
@@ -308,8 +308,6 @@ def _parsed(data: bytes, *, only: int | None = None) -> _Header:
     end = _END.match(data, position)
     if end is None or not stanzas:
         raise _Malformed("its header is damaged or truncated")
-    if only not in (None, end.end()):
-        raise _Malformed("it has another header than the objects of a snapshot have")
     if len(stanzas) > 1 and any(stanza.arguments[0] == b"scrypt" for stanza in stanzas):
         raise _Malformed("it has a passphrase beside a recipient")
     return _Header(tuple(stanzas), _decoded(end[1]), end.end())

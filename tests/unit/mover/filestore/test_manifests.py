@@ -22,6 +22,7 @@ from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.store import Store, open_store
 from ocore_mover.store.folder import FolderStore
 from ocore_mover.store.interface import ObjectInfo, abort_uploads
+from ocore_mover.store.retries import Patience
 from support.mover.contents import put
 from support.mover.filestore import ENVIRONMENT, Site, counter, new_site, some_bytes
 from support.mover.odoo_snapshot import BASE, SNAPSHOT, based, keys, snapshot
@@ -540,3 +541,39 @@ def test_leftovers_are_everything_but_the_snapshot_and_its_state(
     count = manifests.delete_leftovers(folder_store, ENVIRONMENT, SNAPSHOT)
     assert keys(folder_store) == kept
     assert count == sum(1 for _ in stored.manifest.objects())
+
+
+def test_leftovers_are_not_the_key_objects_of_a_snapshot(
+    site: Site, stored: manifests.StoredManifest, folder_store: Store
+) -> None:
+    """Without its key nothing of an encrypted snapshot can be read. Those of dead attempts stay, too: which one fits
+    is seen with an identity only."""
+    for name in ("a0-0.age", "a1-0.age", "a1-1.age"):
+        put(folder_store, naming.keys_prefix(ENVIRONMENT, SNAPSHOT) + name, b"an age file")
+    kept = keys(folder_store)
+    snapshot(site, folder_store, attempt="a0")
+    manifests.delete_leftovers(folder_store, ENVIRONMENT, SNAPSHOT)
+    assert keys(folder_store) == kept
+
+
+def test_the_key_objects_of_attempts_without_a_snapshot_are_leftovers(site: Site, folder_store: Store) -> None:
+    put(folder_store, naming.keys_prefix(ENVIRONMENT, SNAPSHOT) + "a0-0.age", b"an age file")
+    assert manifests.delete_leftovers(folder_store, ENVIRONMENT, SNAPSHOT) == 1
+    assert keys(folder_store) == set()
+
+
+def test_a_key_object_that_is_added_while_leftovers_are_removed_stays(
+    stored: manifests.StoredManifest, folder_store: Store
+) -> None:
+    """By a person, for a new recipient."""
+    assert folder_store.local_root is not None
+    key = naming.keys_prefix(ENVIRONMENT, SNAPSHOT) + "a1-1.age"
+
+    class Adding(FolderStore):
+        def list(self, prefix: str, *, patience: Patience | None = None) -> Iterator[ObjectInfo]:
+            if prefix == naming.snapshot_prefix(ENVIRONMENT, SNAPSHOT):
+                put(folder_store, key, b"an age file")
+            return super().list(prefix, patience=patience)
+
+    manifests.delete_leftovers(Adding(folder_store.local_root), ENVIRONMENT, SNAPSHOT)
+    assert key in keys(folder_store)

@@ -263,6 +263,21 @@ def test_only_what_no_manifest_names_is_an_orphan_and_removed(filled: Store, tmp
     assert filled.head(naming.orphans_key(REPORT)) is None
 
 
+def test_key_objects_are_none_while_their_manifest_exists(filled: Store, tmp_path: Path) -> None:
+    """No manifest names them: they are added at any time."""
+    own, dead = (naming.keys_prefix(ENVIRONMENT, snapshot_id(number)) + "a1-0.age" for number in (1, 3))
+    for key in (own, dead):
+        put(filled, key)
+    with_a_manifest = add(filled, 1)
+    found = sweep(filled, tmp_path)
+    assert (found.objects, found.foreign, found.examples) == (1, 0, (dead,))
+    remove(filled, tmp_path, found.report)
+    assert own in keys(filled)
+    assert dead not in keys(filled)
+    filled.delete([with_a_manifest.key])
+    assert own in sweep(filled, tmp_path).examples
+
+
 def test_young_objects_are_none(filled: Store, tmp_path: Path) -> None:
     put(filled, f"{prefix(3)}config.tar")
     assert sweep(filled, tmp_path, older_than=3600).objects == 0
