@@ -1,8 +1,45 @@
-"""To whom snapshots are encrypted. Pure."""
+"""To whom snapshots are encrypted, and what opens them. Pure."""
 
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
+
+from ocore_crds.model import Model, StatusModel
 
 #: A public key of age (X25519). Its checksum is checked by age_keys: a schema cannot.
-Recipient = Annotated[str, StringConstraints(pattern=r"^age1[02-9ac-hj-np-z]{58}$")]
+Recipient = Annotated[str, StringConstraints(pattern=r"^age1[02-9ac-hj-np-z]{58}$", max_length=62)]
+
+IDENTITY_SECRET = (
+    "Secret in the namespace of this resource with identity files of age: each key is one, of any name. Needed where"
+    " the Snapshot is encrypted. Only the pod of the Job that reads the Snapshot mounts it."
+)
+
+
+class Encryption(Model):
+    """Encryption by the Jobs, before anything leaves their pods."""
+
+    recipients: Annotated[tuple[Recipient, ...], Field(min_length=1, max_length=20)] = Field(
+        description=(
+            "Public keys of age (`age1…`). An identity of any one of them opens the snapshots. Name at least two, and"
+            " keep each identity outside of the cluster: without one, no snapshot can be restored by anyone."
+        ),
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+
+class SnapshotEncryption(StatusModel):
+    """How a snapshot is encrypted."""
+
+    recipients: tuple[str, ...] = Field(
+        default=(), description="Public keys of those whose identities open it, as they were at its start."
+    )
+    public_key: str | None = Field(
+        default=None, description="Public key of the snapshot's own identity, which the recipients share."
+    )
+
+
+def recipients_of(own: Encryption | None, of_store: Encryption | None) -> tuple[str, ...]:
+    """The recipients of an Environment's next snapshot; none: it is not encrypted. `own`: the Environment's, which
+    replace those of its SnapshotStore."""
+    found = own if own is not None else of_store
+    return found.recipients if found is not None else ()

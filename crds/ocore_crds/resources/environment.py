@@ -21,6 +21,7 @@ from ocore_crds.naming import CLAIM_FOLDER
 from ocore_crds.reports.facts import FileOwner
 from ocore_crds.reports.replication import Replication
 from ocore_crds.resources import layouts
+from ocore_crds.resources.encryption import Encryption
 from ocore_crds.resources.layouts import Layout
 from ocore_crds.resources.neutralize import Neutralize
 from ocore_crds.resources.scheduling import TEMPLATE_RULES, PodTemplate
@@ -325,6 +326,13 @@ class EnvironmentSpec(Model):
             "SnapshotStore that each Complete snapshot is copied to, in the same namespace: another bucket, better"
             " another site. Existing snapshots are copied, too, the newest first. Where this is changed, they are"
             " copied to the new one, then deleted from the earlier one; where it is removed, copies stay."
+        ),
+    )
+    encryption: Encryption | None = Field(
+        default=None,
+        description=(
+            "The recipients of this Environment's snapshots, in place of those of the SnapshotStore: to add to them,"
+            " name theirs as well."
         ),
     )
     database: Database | None = Field(default=None, description="PostgreSQL database.")

@@ -21,6 +21,7 @@ from ocore_crds.reports.extracted import (
     TableFormat,
     WantedTable,
 )
+from ocore_crds.resources.encryption import IDENTITY_SECRET
 from ocore_crds.resources.snapshot import Progress, StepStatus
 from ocore_crds.schema.cel_rules import exactly_one, rule, validations
 
@@ -127,6 +128,7 @@ class ExtractSpec(Model):
         description="Instead of files: the names in one folder, or the tables, as JSON lines in the store.",
     )
     target: ExtractTarget = Field(description="Where the result goes.")
+    identity_secret_ref: LocalRef | None = Field(default=None, description=IDENTITY_SECRET)
     requested_by: Annotated[str, Field(max_length=256)] = Field(default="", description="Who asked for it.")
     timeout_seconds: Annotated[int, Field(ge=60, le=604800)] = Field(
         default=3600, description="It fails if it is not Complete so many seconds after its start."

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from ocore_crds.conditions import ObjectStatus
 from ocore_crds.model import LocalRef, Model, NamespaceName, ObjectName, Sentence, StatusModel, Timestamp, Uuid
 from ocore_crds.reports.facts import FileOwner
+from ocore_crds.resources.encryption import IDENTITY_SECRET
 from ocore_crds.resources.environment import (
     CloudNativePG,
     Connection,
@@ -73,6 +74,7 @@ class RollbackSpec(Model):
             " storeRef of the target Environment."
         ),
     )
+    identity_secret_ref: LocalRef | None = Field(default=None, description=IDENTITY_SECRET)
     undo: UndoSpec | None = Field(
         default=None,
         description=(
@@ -164,6 +166,10 @@ class RollbackSpec(Model):
                 "has(self.snapshotRef) || !has(self.targetEnvironmentRef)", "targetEnvironmentRef goes with snapshotRef"
             ),
             rule("has(self.snapshotRef) || !has(self.sourceStoreRef)", "sourceStoreRef goes with snapshotRef"),
+            rule(
+                "has(self.snapshotRef) || !has(self.identitySecretRef)",
+                "identitySecretRef goes with snapshotRef: an undo reads no snapshot",
+            ),
             rule(
                 # A keyword of CEL is escaped: API servers before 1.32 do not take it as a field's name.
                 "!has(self.snapshotRef) || !has(self.snapshotRef.__namespace__) || has(self.targetEnvironmentRef)",

@@ -8,6 +8,7 @@ from ocore_crds.conditions import ObjectStatus
 from ocore_crds.model import LocalRef, Model, Sentence, StatusModel, Timestamp, Uuid
 from ocore_crds.reports.facts import SnapshotSizes
 from ocore_crds.reports.kept_versions import KeptVersions
+from ocore_crds.resources.encryption import SnapshotEncryption
 from ocore_crds.resources.layouts import Layout
 from ocore_crds.resources.recovery_evidence import RecoveryEvidence
 from ocore_crds.resources.remote_copy import RemoteCopy
@@ -309,6 +310,9 @@ class SnapshotStatus(ObjectStatus):
     store_id: str | None = Field(default=None, description="Id of that store, as recorded in the store itself.")
     manifest_key: str | None = Field(default=None, description="Key of the manifest below the store's prefix.")
     manifest_sha256: str | None = Field(default=None, description="SHA-256 of the manifest.")
+    encryption: SnapshotEncryption | None = Field(
+        default=None, description="To whom it is encrypted. Absent: it is not encrypted."
+    )
     server_version: str | None = Field(default=None, description="Version of the PostgreSQL server.")
     server_major: int | None = Field(default=None, description="Its major version.")
     client_version: str | None = Field(default=None, description="Version of pg_dump.")

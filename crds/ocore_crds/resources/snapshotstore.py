@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from ocore_crds.conditions import ObjectStatus
 from ocore_crds.model import KeyRef, LocalRef, Model, ObjectName, RelativePath, Sentence, StatusModel, Timestamp
 from ocore_crds.reports.stored_contents import ForeignEnvironment, OrphanFigures, RemovedFigures
+from ocore_crds.resources.encryption import Encryption
 from ocore_crds.schema.cel_rules import exactly_one, immutable, rule, validations
 
 _KEY_PART = r"\.?[A-Za-z0-9!_*'()=-][A-Za-z0-9!_.*'()=-]*"  # neither "." nor ".."
@@ -123,6 +124,13 @@ class SnapshotStoreSpec(Model):
     )
     max_concurrent_jobs: Annotated[int, Field(ge=1, le=100)] = Field(
         default=4, description="Jobs that use this store at the same time; the others wait."
+    )
+    encryption: Encryption | None = Field(
+        default=None,
+        description=(
+            "Encrypt each snapshot that is taken into this store, so that whoever can read the store cannot read the"
+            " snapshots. They are full ones. Applies to new snapshots; remote copies are encrypted as the Snapshot is."
+        ),
     )
     import_: bool = Field(
         default=False,
