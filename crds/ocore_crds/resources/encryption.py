@@ -5,11 +5,12 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from ocore_crds.model import Model, StatusModel
+from ocore_crds.text.age_keys import RECIPIENT_PATTERN
 
 #: A public key of age (X25519). Its checksum is checked by age_keys: a schema cannot.
-Recipient = Annotated[str, StringConstraints(pattern=r"^age1[02-9ac-hj-np-z]{58}$", max_length=62)]
+Recipient = Annotated[str, StringConstraints(pattern=RECIPIENT_PATTERN, max_length=62)]
 
-IDENTITY_SECRET = (
+IDENTITY_REF = (
     "Secret in the namespace of this resource with identity files of age: each key is one, of any name. Needed where"
     " the Snapshot is encrypted. Only the pod of the Job that reads the Snapshot mounts it."
 )

@@ -21,7 +21,7 @@ from ocore_crds.reports.extracted import (
     TableFormat,
     WantedTable,
 )
-from ocore_crds.resources.encryption import IDENTITY_SECRET
+from ocore_crds.resources.encryption import IDENTITY_REF
 from ocore_crds.resources.snapshot import Progress, StepStatus
 from ocore_crds.schema.cel_rules import exactly_one, rule, validations
 
@@ -128,7 +128,7 @@ class ExtractSpec(Model):
         description="Instead of files: the names in one folder, or the tables, as JSON lines in the store.",
     )
     target: ExtractTarget = Field(description="Where the result goes.")
-    identity_secret_ref: LocalRef | None = Field(default=None, description=IDENTITY_SECRET)
+    identity_secret_ref: LocalRef | None = Field(default=None, description=IDENTITY_REF)
     requested_by: Annotated[str, Field(max_length=256)] = Field(default="", description="Who asked for it.")
     timeout_seconds: Annotated[int, Field(ge=60, le=604800)] = Field(
         default=3600, description="It fails if it is not Complete so many seconds after its start."
@@ -169,6 +169,7 @@ class ExtractStatus(ObjectStatus):
     environment_id: str | None = Field(default=None, description="Its status.id.")
     snapshot_id: str | None = Field(default=None, description="status.id of the Snapshot.")
     manifest_sha256: str | None = Field(default=None, description="SHA-256 of the manifest that is read.")
+    encrypted: bool = Field(default=False, description="Whether the Snapshot is encrypted.")
     store_name: str | None = Field(default=None, description="SnapshotStore that is read.")
     store_id: str | None = Field(
         default=None, description="Id of that store. A result in another store is not removed."

@@ -9,7 +9,7 @@ from pydantic import Field
 from ocore_crds import naming
 from ocore_crds.commands.test_restore import RestoreTestFigures
 from ocore_crds.model import LocalRef, Model, Quantity, Sentence, StatusModel, Timestamp
-from ocore_crds.resources.encryption import IDENTITY_SECRET
+from ocore_crds.resources.encryption import IDENTITY_REF
 from ocore_crds.resources.environment import Tls
 from ocore_crds.resources.neutralize import Scripts
 
@@ -52,7 +52,7 @@ class RestoreTests(Model):
             " read-only, with the rights of the application."
         ),
     )
-    identity_secret_ref: LocalRef | None = Field(default=None, description=IDENTITY_SECRET)
+    identity_secret_ref: LocalRef | None = Field(default=None, description=IDENTITY_REF)
     timeout_seconds: Annotated[int, Field(ge=60, le=604800)] = Field(
         default=DEFAULT_TIMEOUT_SECONDS, description="A test restore that takes longer is stopped and has failed."
     )

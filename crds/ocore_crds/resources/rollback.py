@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from ocore_crds.conditions import ObjectStatus
 from ocore_crds.model import LocalRef, Model, NamespaceName, ObjectName, Sentence, StatusModel, Timestamp, Uuid
 from ocore_crds.reports.facts import FileOwner
-from ocore_crds.resources.encryption import IDENTITY_SECRET
+from ocore_crds.resources.encryption import IDENTITY_REF
 from ocore_crds.resources.environment import (
     CloudNativePG,
     Connection,
@@ -74,7 +74,7 @@ class RollbackSpec(Model):
             " storeRef of the target Environment."
         ),
     )
-    identity_secret_ref: LocalRef | None = Field(default=None, description=IDENTITY_SECRET)
+    identity_secret_ref: LocalRef | None = Field(default=None, description=IDENTITY_REF)
     undo: UndoSpec | None = Field(
         default=None,
         description=(

@@ -58,12 +58,13 @@ def pairing_of(snapshot: Object) -> Pairing:
 
 
 def full_of(snapshot: Object) -> Full | None:
-    """None where it is not a full Snapshot with a filestore, or not Complete, or where only its remote copy is left."""
+    """None where it is not a full Snapshot with a filestore, or not Complete, or where only its remote copy is left.
+    None also of an encrypted one: a Job that takes a snapshot cannot read it."""
     status, meta = snapshot.get("status") or {}, snapshot["metadata"]
     conditions = status.get("conditions") or ()
     if status.get("fullFilestore") is not True or c.outcome(conditions) != "Complete":
         return None
-    if (status.get("remote") or {}).get("only"):
+    if (status.get("remote") or {}).get("only") or status.get("encryption"):
         return None
     source, files = status.get("source") or {}, status.get("filestore")
     return Full(

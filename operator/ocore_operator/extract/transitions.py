@@ -47,6 +47,7 @@ def started(world: World, snapshot: Snapshot, store: Store) -> ExtractStatus:
         "deadline": clock.text(clock.after(world.now, extract.spec.timeout_seconds)),
         "snapshot_id": snapshot.id,
         "manifest_sha256": snapshot.status.manifest_sha256,
+        "encrypted": snapshot.status.encryption is not None,
         "store_name": store.meta.name,
         "store_id": store.status.store_id,
         "claim_name": filestore.claim_name if filestore is not None and world.into_claim else None,

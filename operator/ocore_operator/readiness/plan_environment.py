@@ -55,6 +55,7 @@ class EnvironmentProbe(Probed[EnvironmentWorld, EnvironmentStatus, ProbeResult])
         c.CONFIG_NOT_FOUND,
         *OF_WORKLOADS,
         c.JOB_TEMPLATE_REFUSED,
+        c.RECIPIENT_INVALID,
         *c.OF_CLUSTER,
         c.JOB_PENDING,
         c.DUPLICATE_ID,

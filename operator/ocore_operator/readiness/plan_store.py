@@ -5,6 +5,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, StoreProbeResult
 from ocore_crds.resources.snapshotstore import SnapshotStoreStatus
 from ocore_operator import summarize
+from ocore_operator.encryption import need_recipients
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.frame.actions import Idle
 from ocore_operator.jobs.building import stores
@@ -31,6 +32,7 @@ class StoreProbe(Probed[StoreWorld, SnapshotStoreStatus, StoreProbeResult]):
         c.CLAIM_IN_USE,
         c.CONFIG_NOT_FOUND,
         c.JOB_USER_UNKNOWN,
+        c.RECIPIENT_INVALID,
     )
     does = "A probe Job checks the store."
     result = StoreProbeResult
@@ -84,6 +86,7 @@ def _inputs(world: StoreWorld) -> JobInputs:
     if isinstance(world.needs, Outcome):
         raise world.needs
     need_user(world.needs)
+    need_recipients(world.obj.spec.encryption, "SnapshotStore", world.obj.meta.name)
     return world.needs
 
 

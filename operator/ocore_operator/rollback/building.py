@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ocore_crds import conditions as c
 from ocore_crds.commands.restore import Preflight
+from ocore_crds.model import LocalRef
 from ocore_crds.resources.rollback import RemoteSource, RollbackTarget
 from ocore_crds.resources.workloads import targets
 from ocore_crds.stored.rollback_record import RollbackRun
@@ -69,6 +70,7 @@ async def _restore(ctx: Context, observed: Observed, start: StartJob) -> Object:
     return JobBuilder(ctx.settings, job_inputs, start.attempt).restore(
         owner,
         _run(observed),
+        identity=identity_of(owner, _snapshot(observed)),
         preflight=preflight_of(observed) if unanswered(owner.status) else None,
         deadline=_seconds_left(ctx, owner),
         switch=await _switch_of_restore(ctx, observed),
@@ -130,7 +132,9 @@ async def _preview(ctx: Context, observed: Observed, start: StartJob) -> Object:
         job_inputs = await _with_place(ctx, job_inputs, _place_of_snapshot(observed))
     else:
         job_inputs = await _with_store(ctx, job_inputs, await _named_store(ctx, observed, read))
-    return JobBuilder(ctx.settings, job_inputs, start.attempt).preview(owner, snapshot)
+    return JobBuilder(ctx.settings, job_inputs, start.attempt).preview(
+        owner, snapshot, identity=identity_of(owner, snapshot)
+    )
 
 
 def _snapshot(observed: Observed) -> Snapshot:
@@ -138,6 +142,11 @@ def _snapshot(observed: Observed) -> Snapshot:
         name = observed.rollback.status.snapshot_name
         raise Stalled(c.SNAPSHOT_NOT_FOUND, f"Snapshot {name} was deleted before it was restored.")
     return observed.world.snapshot
+
+
+def identity_of(rollback: Rollback, snapshot: Snapshot) -> LocalRef | None:
+    """The Secret that opens the Snapshot. A Job that reads one that is not encrypted does not get it."""
+    return rollback.spec.identity_secret_ref if snapshot.status.encryption is not None else None
 
 
 def environment_of(observed: Observed) -> Environment:

@@ -12,7 +12,7 @@ from ocore_crds.resources.environment import ProbeStatus
 from ocore_crds.resources.preview import NEVER
 from ocore_crds.resources.rollback import PreflightWarning, RollbackSpec, RollbackStatus
 from ocore_crds.text.quantity import human
-from ocore_operator import sources
+from ocore_operator import encryption, sources
 from ocore_operator.clock import parse
 from ocore_operator.frame.actions import Note, Record, SetLock, Wait
 from ocore_operator.kube.resources import Environment, Snapshot, project_of
@@ -100,6 +100,7 @@ def _of_names(spec: RollbackSpec, world: World, now: datetime) -> Iterator[Refus
     else:
         yield source.unreachable(spec, world)
         yield _named(spec, world)
+        yield closed(spec, world)
         yield _existing(spec, world)
         yield _project(world)
         yield from _source(spec, world)
@@ -296,6 +297,14 @@ def _named(spec: RollbackSpec, world: World) -> Refusal | None:
         )
         return Refusal(c.VERIFICATION_FAILED, text)
     return None
+
+
+def closed(spec: RollbackSpec, world: World) -> Refusal | None:
+    """The Snapshot is encrypted, and nothing is named that opens it."""
+    snapshot = world.snapshot
+    if snapshot is None or snapshot.status.encryption is None or spec.identity_secret_ref is not None:
+        return None
+    return Refusal(c.IDENTITY_MISSING, encryption.identity_missing(snapshot, "a new Rollback"))
 
 
 def _existing(spec: RollbackSpec, world: World) -> Refusal | None:

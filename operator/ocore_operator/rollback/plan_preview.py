@@ -41,7 +41,7 @@ def decide(status: RollbackStatus, spec: RollbackSpec, world: World, rollback_id
         text = f"the rest was not read by {status.deadline} (timeoutSeconds): {_waits_for(world)}"
         known = True if _readable(world) and not _probe_is_due(status, world) else None
         return _end(status, spec, world, now, unread=(text,), probed=known)
-    if not _readable(world):
+    if not _readable(world) or plan_preflight.closed(spec, world) is not None:
         return _end(status, spec, world, now)
     return _read(status, spec, world, now)
 

@@ -12,7 +12,7 @@ from ocore_crds.resources.restore_test import DEFAULT_TIMEOUT_SECONDS
 from ocore_crds.resources.snapshot import SAFETY_TRIGGER, SnapshotStatus
 from ocore_crds.resources.workloads import targets
 from ocore_kube.errors import Forbidden, Invalid
-from ocore_operator import clock, operation_lock, remote_status, sources, summarize
+from ocore_operator import clock, encryption, operation_lock, remote_status, sources, summarize
 from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Failed, Stalled
@@ -269,7 +269,7 @@ async def _start_copy(ctx: Context, snapshot: Snapshot, attempt: int) -> Requeue
 
 async def _restore_test_job(ctx: Context, snapshot: Snapshot, action: StartRestoreTest) -> Object:
     """Raises Stalled (EnvironmentNotFound, OtherEnvironment, StoreNotFound …) where there is no server to restore it
-    on."""
+    on, and IdentityMissing where nothing opens it."""
     namespace, name = snapshot.meta.namespace, snapshot.spec.environment_ref.name
     environment = await read(ctx.kube, resources.environment, namespace, name)
     if environment is None:
@@ -280,6 +280,7 @@ async def _restore_test_job(ctx: Context, snapshot: Snapshot, action: StartResto
         raise Stalled(c.OTHER_ENVIRONMENT, text)
     policy = await read(ctx.kube, resources.policy, namespace, name)
     verify = policy.spec.verify if policy is not None else None
+    identity = encryption.identity_of_test(snapshot, verify)
     if verify is None or verify.server is None:
         environment = await inputs.with_cluster(ctx, environment)
     job_inputs = replace(
@@ -290,4 +291,4 @@ async def _restore_test_job(ctx: Context, snapshot: Snapshot, action: StartResto
     )
     deadline = verify.timeout_seconds if verify is not None else DEFAULT_TIMEOUT_SECONDS
     build = JobBuilder(ctx.settings, job_inputs, f"{action.run}-{action.attempt}")
-    return build.restore_test(snapshot, verify, deadline=deadline)
+    return build.restore_test(snapshot, verify, identity=identity, deadline=deadline)

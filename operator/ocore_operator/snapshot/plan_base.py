@@ -32,6 +32,8 @@ class Wanted:
     store_id: str
     #: None: the Environment has no filestore.
     files: Files | None
+    #: Its Job cannot read what a base has.
+    encrypted: bool = False
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> "Wanted":
@@ -41,6 +43,7 @@ class Wanted:
             environment_id=status.source.environment_id if status.source is not None else "",
             store_id=status.store_id or "",
             files=Files(files.claim_name, files.path, files.layout) if files is not None else None,
+            encrypted=status.encryption is not None,
         )
 
 
@@ -69,7 +72,7 @@ def choose(
     now: datetime,
 ) -> Full | None:
     """The full Snapshot that a differential is taken against; None: store the whole filestore."""
-    if mode == "Full" or wanted.files is None:
+    if mode == "Full" or wanted.files is None or wanted.encrypted:
         return None
     newest = max((f for f in fulls if is_usable(f, wanted)), key=lambda f: (clock.parse(f.time), f.name), default=None)
     if newest is not None and mode == "Auto" and now - clock.parse(newest.time) >= full_every:

@@ -6,6 +6,7 @@ from typing import get_args
 from ocore_crds import conditions as c
 from ocore_crds.protocol import SNAPSHOT_STEPS, SnapshotResult, VerifyResult
 from ocore_crds.reports.facts import SnapshotSizes
+from ocore_crds.resources.encryption import SnapshotEncryption, recipients_of
 from ocore_crds.resources.snapshot import (
     EvidenceStatus,
     Progress,
@@ -45,6 +46,7 @@ def started(
 ) -> SnapshotStatus:
     """It holds the operation lock: what it sees is frozen, and the deadline is set."""
     status = summarize.running(snapshot.status, c.RUNNING, "The snapshot has started.", Stamp.of(snapshot.meta, now))
+    recipients = recipients_of(environment.spec.encryption, job_inputs.store.spec.encryption)
     source = SnapshotSource(
         environment_id=environment.id,
         environment_name=environment.meta.name,
@@ -69,6 +71,7 @@ def started(
             "parts": _parts(environment),
             "store_name": job_inputs.store.meta.name,
             "store_id": job_inputs.store.status.store_id,
+            "encryption": SnapshotEncryption(recipients=recipients) if recipients else None,
             "filestore": _filestore(environment),
         }
     )
@@ -94,6 +97,8 @@ def without_base(snapshot: Snapshot) -> SnapshotStatus:
 
 def no_base(snapshot: Snapshot) -> str:
     """Why a differential that was asked for is a full one, for people."""
+    if snapshot.status.encryption is not None:
+        return "The whole filestore is stored: an encrypted snapshot is a full one."
     return (
         f"The whole filestore is stored: environment {snapshot.spec.environment_ref.name} has no full snapshot of the"
         " same filestore in the same store that is Complete, not corrupt and not being deleted."

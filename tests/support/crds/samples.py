@@ -7,11 +7,20 @@ from ocore_crds import model
 from ocore_crds.reports import extracted
 from ocore_crds.resources import environment, neutralize, scheduling, snapshotpolicy, snapshotstore
 from ocore_crds.schema.from_models import structural
+from ocore_crds.text import age_keys
 from support.crds.rules import INT_OR_STRING, REMOVED, Object, changed
 
 UUID = "0f2a1c3e-5b6d-4e7f-8a9b-0c1d2e3f4a5b"
 OTHER_UUID = "1f2a1c3e-5b6d-4e7f-8a9b-0c1d2e3f4a5b"
 TIME = "2026-01-31T23:59:59Z"
+
+
+def recipients(count: int) -> list[str]:
+    """So many different ones."""
+    return [age_keys.recipient(bytes([number]) * age_keys.KEY_BYTES) for number in range(count)]
+
+
+RECIPIENTS = recipients(2)
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
@@ -42,6 +51,7 @@ ENVIRONMENT: Object = {
     "type": "production",
     "storeRef": {"name": "main"},
     "remoteStoreRef": {"name": "far"},
+    "encryption": {"recipients": RECIPIENTS},
     "database": {
         "secretRef": {"name": "shop-db"},
         "adminSecretRef": {"name": "shop-db-admin"},
@@ -120,6 +130,7 @@ S3_STORE: Object = {
     "access": "ReadWrite",
     "serviceAccountName": "mover",
     "maxConcurrentJobs": 4,
+    "encryption": {"recipients": RECIPIENTS},
     "import": True,
     "takeOver": False,
 }
@@ -173,6 +184,7 @@ SNAPSHOT_POLICY: Object = {
         },
         "assertions": {"configMapRef": {"name": "own-queries"}},
         "timeoutSeconds": 14400,
+        "identitySecretRef": {"name": "drawer"},
     },
 }
 ROLLBACK: Object = {
@@ -180,6 +192,7 @@ ROLLBACK: Object = {
     "snapshotRef": {"name": "shop-1", "namespace": "production"},
     "targetEnvironmentRef": {"name": "shop"},
     "sourceStoreRef": {"name": "production-read"},
+    "identitySecretRef": {"name": "drawer"},
     "requestedBy": "ann@example.org",
     "undoWindowSeconds": 3600,
     "notAfter": TIME,
@@ -198,6 +211,7 @@ EXTRACT: Object = {
     "snapshotRef": {"name": "shop-1"},
     "files": {"paths": ["documents/a.pdf", "images"]},
     "target": {"claim": {"path": "restored"}},
+    "identitySecretRef": {"name": "drawer"},
     "requestedBy": "ann@example.org",
     "timeoutSeconds": 3600,
     "expiresAfterSeconds": 86400,
@@ -396,6 +410,11 @@ NO_NEW_FOLDERS = (
 )
 _HOSTILE_PATHS = ("..", ".", "/a", "a/", "a//b", "a/../b", "../a", "a/.", "a\nb", "a\tb", "a\u0000b")
 PATTERNS: dict[str, Pattern] = {
+    age_keys.RECIPIENT_PATTERN: Pattern(
+        tuple(RECIPIENTS),
+        ("", "age1", RECIPIENTS[0].upper(), RECIPIENTS[0][:-1] + "b", f"{RECIPIENTS[0][:-1]}\n"),
+        suffix=RECIPIENTS[0],
+    ),
     model.UUID_PATTERN: Pattern((UUID,), (UUID.upper(), UUID.replace("-", "0"), f"{UUID[:-1]}g"), suffix=UUID),
     model.NAMESPACE_PATTERN: Pattern(("a", "a-b", "0"), ("A", "-a", "a-", "a.b", "a/b", "a\n")),
     model.NAME_PATTERN: Pattern(("a", "a-b.c", "0"), ("A", "-a", "a-", "a_b", "a/b", "a\n")),
@@ -512,6 +531,7 @@ _AS_UNDO: Object = {
     "spec.snapshotRef": REMOVED,
     "spec.targetEnvironmentRef": REMOVED,
     "spec.sourceStoreRef": REMOVED,
+    "spec.identitySecretRef": REMOVED,
     "spec.createSafetySnapshot": REMOVED,
     "spec.restoreImage": REMOVED,
     "spec.undo": UNDO["undo"],
@@ -855,6 +875,10 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
             "sourceStoreRef goes with snapshotRef": Cel(
                 ({}, {"spec.sourceStoreRef": REMOVED}, _AS_UNDO),
                 ({**_AS_UNDO, "spec.sourceStoreRef": {"name": "production-read"}},),
+            ),
+            "identitySecretRef goes with snapshotRef: an undo reads no snapshot": Cel(
+                ({}, {"spec.identitySecretRef": REMOVED}, _AS_UNDO),
+                ({**_AS_UNDO, "spec.identitySecretRef": {"name": "drawer"}},),
             ),
             "snapshotRef.namespace needs targetEnvironmentRef": Cel(
                 ({}, {"spec.snapshotRef.namespace": REMOVED, "spec.targetEnvironmentRef": REMOVED}),

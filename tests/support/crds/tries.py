@@ -19,7 +19,7 @@ from support.crds.rules import (
     schema_of,
     steps,
 )
-from support.crds.samples import CEL, COMPANIONS, FREE, PATTERNS, SPECS, Cel, sample
+from support.crds.samples import CEL, COMPANIONS, FREE, PATTERNS, SPECS, Cel, recipients, sample
 
 SCHEMAS = {kind: schema_of(crd) for kind, crd in crds().items()}
 RULES = [rule for kind, schema in SCHEMAS.items() for rule in rules(kind, schema)]
@@ -130,6 +130,8 @@ def _tries(rule: Rule, schema: Object) -> Iterator[tuple[Object, str]]:
 
 def _items(schema: Object, count: int) -> list[Any]:
     """That many different items."""
+    if schema.get("x-kubernetes-list-type") == "set":  # of recipients: there is no other
+        return recipients(count)
     item = sample(schema["items"])
     if isinstance(item, str):
         return [item] * count

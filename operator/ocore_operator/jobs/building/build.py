@@ -15,6 +15,7 @@ from ocore_crds.commands.extract import TableRequest
 from ocore_crds.commands.parts import BaseSnapshot, DatabaseAccess, FilestoreAccess, SourceStore, StoreAccess
 from ocore_crds.commands.probe import ProbeRequest
 from ocore_crds.commands.restore import Preflight
+from ocore_crds.model import LocalRef
 from ocore_crds.naming import short_id
 from ocore_crds.resources.environment import EnvironmentSpec, connection_of
 from ocore_crds.resources.extract import ExtractSpec
@@ -212,6 +213,7 @@ class JobBuilder:
             # By the short id `delete --claim` recognises the snapshot's frozen folders.
             attempt=f"{short_id(owner.id)}-{self._attempt}",
             identity=frozen,
+            recipients=owner.status.encryption.recipients if owner.status.encryption is not None else (),
             verify=owner.spec.verify,
             state=state,
             base=base,
@@ -246,9 +248,11 @@ class JobBuilder:
         )
         return self._job(owner, request, self._short)
 
-    def restore_test(self, owner: Snapshot, verify: RestoreTests | None, *, deadline: float) -> Object:
+    def restore_test(
+        self, owner: Snapshot, verify: RestoreTests | None, *, identity: LocalRef | None = None, deadline: float
+    ) -> Object:
         """Restores the snapshot into a scratch database and drops it. `verify`: the policy's; None: on the
-        environment's own server.
+        environment's own server. `identity`: the Secret that opens it.
 
         It has the environment's Secrets only where it restores on its server, never its claim, and it only reads the
         store. One table at a time: the server also serves the live database.
@@ -265,6 +269,7 @@ class JobBuilder:
             snapshot_id=owner.id,
             scratch=self._scratch(),
             manifest_sha256=owner.status.manifest_sha256,
+            identity=request_parts.identity(self._volumes, identity),
             capacity=_bytes(server.capacity) if server is not None else self._capacity(),
             assertions=request_parts.assertions(self._volumes, verify.assertions if verify is not None else None),
             separate_server=server is not None,
@@ -335,13 +340,15 @@ class JobBuilder:
         owner: Rollback,
         run: RollbackRun,
         *,
+        identity: LocalRef | None = None,
         preflight: Preflight | None = None,
         deadline: float,
         switch: tuple[float, float] | None = None,
     ) -> Object:
-        """Restores the snapshot of the rollback's status beside the live environment. `preflight`: what a probe must
-        find before that; the store is then the Environment's own. `switch`: it makes the first attempt at the switch,
-        too: seconds that it waits for its signal, and for all that comes after the restore."""
+        """Restores the snapshot of the rollback's status beside the live environment. `identity`: the Secret that opens
+        it. `preflight`: what a probe must find before that; the store is then the Environment's own. `switch`: it makes
+        the first attempt at the switch, too: seconds that it waits for its signal, and for all that comes after the
+        restore."""
         status = owner.status
         other = status.source_environment_id not in (None, status.environment_id)
         request = t.RESTORE.request(
@@ -354,6 +361,7 @@ class JobBuilder:
             rollback_id=_names_id(owner),
             snapshot_id=status.snapshot_id or "",
             manifest_sha256=status.manifest_sha256 or "",
+            identity=request_parts.identity(self._volumes, identity),
             record=run,
             allow_replication_loss=owner.spec.allow_replication_loss,
             source_environment_id=status.source_environment_id if other else None,
@@ -496,8 +504,9 @@ class JobBuilder:
         )
         return self._job(owner, request, deadline)
 
-    def preview(self, owner: Rollback, snapshot: Snapshot) -> Object:
-        """Reads what a rollback to the Snapshot would do. It cannot write to a claim: all are mounted read-only."""
+    def preview(self, owner: Rollback, snapshot: Snapshot, *, identity: LocalRef | None = None) -> Object:
+        """Reads what a rollback to the Snapshot would do. `identity`: the Secret that opens it. It cannot write to a
+        claim: all are mounted read-only."""
         self._volumes.read_only = True
         request = t.PREVIEW.request(
             database=self._database(admin=False),
@@ -507,6 +516,7 @@ class JobBuilder:
             environment_id=_of_snapshot(snapshot) or self._environment.id,
             snapshot_id=snapshot.id,
             manifest_sha256=snapshot.status.manifest_sha256 or "",
+            identity=request_parts.identity(self._volumes, identity),
             capacity=self._capacity(),
             deadline=_deadline(SHORT),
         )
@@ -541,6 +551,7 @@ class JobBuilder:
             snapshot_id=status.snapshot_id or "",
             extract_id=owner.id,
             manifest_sha256=status.manifest_sha256,
+            identity=request_parts.identity(self._volumes, spec.identity_secret_ref if status.encrypted else None),
             paths=spec.files.paths if spec.files is not None else (),
             model=spec.attachments.model if spec.attachments is not None else None,
             record=spec.attachments.record_id if spec.attachments is not None else None,

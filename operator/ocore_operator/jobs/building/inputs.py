@@ -20,6 +20,7 @@ from ocore_kube.types import (
 )
 from ocore_operator import sources
 from ocore_operator.context import Context
+from ocore_operator.encryption import need_recipients
 from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs import scalable_kinds
@@ -80,7 +81,7 @@ class JobInputs:
 
 async def load(ctx: Context, environment: Environment, *, lenient: bool = False) -> JobInputs:
     """The inputs of a Job that needs the Environment. Raises Stalled (StoreNotFound, ClaimNotFound, ClaimInUse,
-    ConfigNotFound, JobTemplateRefused, and those of OF_WORKLOADS and :func:`with_cluster`).
+    ConfigNotFound, JobTemplateRefused, RecipientInvalid, and those of OF_WORKLOADS and :func:`with_cluster`).
 
     `lenient`: what spec.jobs must not have is left out, and a Cluster that was read before is not read again. Where an
     operation is under way, its Jobs must not end because the Environment, the Cluster or the chart was changed: an
@@ -93,6 +94,7 @@ async def load(ctx: Context, environment: Environment, *, lenient: bool = False)
     workload = await _workloads(ctx, environment)
     if not lenient:
         need_template(ctx.settings, environment, workload)
+        need_recipients(spec.encryption, "Environment", environment.meta.name)
     config: Object | None = None
     if spec.config is not None and spec.config.config_map_ref is not None:
         name = spec.config.config_map_ref.name

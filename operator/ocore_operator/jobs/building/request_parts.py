@@ -12,7 +12,7 @@ from ocore_crds.commands.parts import (
     FilestoreAccess,
     SignalWait,
 )
-from ocore_crds.model import KeyRef
+from ocore_crds.model import KeyRef, LocalRef
 from ocore_crds.resources.environment import CertificateAuthority, EnvironmentSpec, Tls, connection_of
 from ocore_crds.resources.neutralize import Scripts
 from ocore_crds.resources.restore_test import RestoreTestServer
@@ -28,6 +28,7 @@ SIGNAL = "/signal"
 SIGNAL_FILE = f"{SIGNAL}/signal"
 SCRIPTS = "/scripts"
 ASSERTIONS = "/assertions"
+IDENTITY = "/secrets/identity"
 SHARED = "/neutralize"
 READY_FILE = "/tmp/ready"  # noqa: S108 - an emptyDir of the pod
 #: Seconds until the kubelet first asks whether a Job waits for its signal, where its log says so at once. The kubelet
@@ -107,6 +108,11 @@ def restore_test_server(volumes: Volumes, found: RestoreTestServer) -> DatabaseA
 def assertions(volumes: Volumes, found: Scripts | None) -> str | None:
     """Queries that must return no row in a restored database."""
     return volumes.config_map("assertions", ASSERTIONS, found.config_map_ref.name) if found is not None else None
+
+
+def identity(volumes: Volumes, found: LocalRef | None) -> str | None:
+    """Identity files that open an encrypted snapshot."""
+    return volumes.secret("identity", IDENTITY, found.name) if found is not None else None
 
 
 def _tls(volumes: Volumes, tls: Tls | None) -> DatabaseTls:

@@ -1,0 +1,247 @@
+"""Encrypted snapshots: to whom, who gets an identity, and what is refused without one, before any Job."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ocore_crds import conditions as c
+from ocore_crds.model import LocalRef
+from ocore_crds.resources.encryption import Encryption, SnapshotEncryption
+from ocore_crds.resources.restore_test import RestoreTests
+from ocore_crds.stored.snapshot_state import StoredState
+from ocore_crds.text import age_keys
+from ocore_operator.encryption import identity_of_test, need_recipients
+from ocore_operator.entries.differentials import Files, Full, pairing_of
+from ocore_operator.errors import Stalled
+from ocore_operator.extract import plan as extract_plan
+from ocore_operator.extract.world import World as ExtractWorld
+from ocore_operator.frame.actions import Idle, Record, Wait
+from ocore_operator.jobs.building.build import JobBuilder
+from ocore_operator.kube import resources
+from ocore_operator.kube.resources import Object, Snapshot
+from ocore_operator.readiness import plan_store
+from ocore_operator.readiness.world import StoreWorld
+from ocore_operator.rollback import building, plan_preflight
+from ocore_operator.rollback.executed import run_of
+from ocore_operator.snapshot import transitions
+from ocore_operator.snapshot.plan_base import Wanted, choose
+from ocore_operator.sources import source
+from support.operator import rollback_changed
+from support.operator.differentials import full
+from support.operator.jobs import SITES, all_jobs, extract, job_inputs, request_of, rollback
+from support.operator.objects import (
+    PROJECT,
+    SETTINGS,
+    at,
+    environment,
+    moment,
+    obj,
+    observation,
+    snapshot,
+    started,
+    store,
+)
+from support.operator.readiness import inputs
+
+ALICE, BOB = (age_keys.recipient(bytes([number]) * 32) for number in (1, 2))
+TO_ALICE = SnapshotEncryption(recipients=(ALICE,))
+#: The last character is another one: a copy that lost something.
+TYPO = ALICE[:-1] + ("q" if ALICE[-1] != "q" else "p")
+KEYS = LocalRef(name="drawer")
+ENCRYPTED: Object = {"encryption": {"recipients": [ALICE]}}
+
+
+def encrypted(**status: Any) -> Snapshot:
+    """A Complete Snapshot of Alice."""
+    complete = {"type": "Complete", "status": "True", "reason": "Succeeded", "lastTransitionTime": at(0)}
+    fields = {"phase": "Complete", "conditions": [complete], "manifestSha256": "0" * 64, **ENCRYPTED, **status}
+    return snapshot(status=started(**fields))
+
+
+# --- to whom ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("own", "of_store", "expected"),
+    [
+        (None, None, ()),
+        (None, (ALICE, BOB), (ALICE, BOB)),
+        ((BOB,), None, (BOB,)),
+        ((BOB,), (ALICE,), (BOB,)),
+    ],
+)
+def test_the_recipients_are_frozen_at_the_start(
+    own: tuple[str, ...] | None, of_store: tuple[str, ...] | None, expected: tuple[str, ...]
+) -> None:
+    """Later attempts have those of the first one, whatever the specs say by then."""
+    spec = {"encryption": {"recipients": own}} if own else None
+    bucket: Object = {"s3": {"bucket": "snapshots"}}
+    place = job_inputs(store=store({**bucket, **({"encryption": {"recipients": of_store}} if of_store else {})}))
+    status = transitions.started(snapshot(), environment(spec), place, moment(0))
+    assert (status.encryption.recipients if status.encryption is not None else ()) == expected
+    snap = snapshot().with_status(status)
+    job = JobBuilder(SETTINGS, job_inputs(), 2).snapshot(
+        snap, transitions.identity(snap), None, state=StoredState(), deadline=600
+    )
+    assert tuple(request_of(job).get("recipients", ())) == expected
+
+
+def test_a_recipient_that_is_none_is_named_with_its_place() -> None:
+    need_recipients(None, "Environment", "shop")
+    need_recipients(Encryption(recipients=(ALICE, BOB)), "Environment", "shop")
+    with pytest.raises(Stalled, match=r"spec\.encryption\.recipients\[1\] of Environment shop: ") as found:
+        need_recipients(Encryption(recipients=(ALICE, TYPO)), "Environment", "shop")
+    assert found.value.reason == c.RECIPIENT_INVALID
+
+
+def test_a_store_with_such_a_recipient_is_not_ready() -> None:
+    """No Job starts: nothing is stored that no one can open."""
+    known = store({"s3": {"bucket": "snapshots"}, "encryption": {"recipients": [TYPO]}})
+    action = plan_store.decide(
+        StoreWorld(obj=known, now=moment(0), settings=SETTINGS, needs=inputs(), seen=observation())
+    )
+    assert isinstance(action, Idle)
+    assert action.status is not None
+    ready = c.find(action.status.conditions, c.READY)
+    assert ready is not None
+    assert (ready.status, ready.reason) == ("False", c.RECIPIENT_INVALID)
+
+
+def test_an_encrypted_snapshot_is_a_full_one_and_no_base() -> None:
+    """Its Job has no identity: it can neither read a base nor be read by another."""
+    files = Files("files", "filestore/shop", "Odoo")
+    plain = Full("f", "id", "e", "s", files, at(0), "0" * 64, sound=True, deleting=False)
+    wanted = Wanted("e", "s", files)
+    assert choose("Differential", wanted, (plain,), timedelta(days=7), moment(60)) == plain
+    assert choose("Differential", replace(wanted, encrypted=True), (plain,), timedelta(days=7), moment(60)) is None
+    assert Wanted.of(encrypted()).encrypted
+    assert pairing_of(full("f", 1)).full is not None
+    assert pairing_of(full("f", 1, **ENCRYPTED)).full is None
+    assert "an encrypted snapshot is a full one" in transitions.no_base(encrypted())
+
+
+# --- who gets an identity --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", SITES)
+def test_only_the_job_that_reads_an_encrypted_snapshot_mounts_an_identity(where: str) -> None:
+    """None of the others, whatever the objects name: a snapshot, a switch, a deletion or a probe needs none."""
+    assert not [name for name, job in all_jobs(SITES[where]).items() if mounts_identity(job)]
+    place, back = SITES[where], rollback()
+    test = JobBuilder(SETTINGS, place, "1").restore_test(encrypted(), None, identity=KEYS, deadline=600)
+    reading = {
+        "restore": JobBuilder(SETTINGS, place, 1).restore(back, run_of(back, PROJECT), identity=KEYS, deadline=600),
+        "preview": JobBuilder(SETTINGS, place, 1).preview(back, encrypted(), identity=KEYS),
+        "test-restore": test,
+        "extract": JobBuilder(SETTINGS, place, 1).extract(reads(encrypted=True), deadline=600),
+    }
+    for name, job in reading.items():
+        assert mounts_identity(job), name
+        assert request_of(job)["identity"] == "/secrets/identity"
+    assert not mounts_identity(JobBuilder(SETTINGS, place, 1).extract(reads(encrypted=False), deadline=600))
+
+
+@pytest.mark.parametrize(("found", "expected"), [(encrypted(), KEYS), (encrypted(encryption=None), None)])
+def test_a_rollback_gives_it_for_an_encrypted_snapshot_only(found: Snapshot, expected: LocalRef | None) -> None:
+    spec: Object = {"snapshotRef": {"name": "before"}, "identitySecretRef": {"name": "drawer"}}
+    asked = building.identity_of(resources.rollback(obj("Rollback", "back", spec)), found)
+    assert asked == expected
+
+
+def mounts_identity(job: Object) -> bool:
+    """Whether its mover has the Secret, read-only."""
+    pod = job["spec"]["template"]["spec"]
+    (mover, *beside) = pod["containers"]
+    named = [v for v in pod["volumes"] if v["name"] == "identity"]
+    mounted = [m for m in mover["volumeMounts"] if m["name"] == "identity"]
+    assert not any(m["name"] == "identity" for each in beside for m in each["volumeMounts"])
+    assert len(named) == len(mounted)
+    if named:
+        assert [v["secret"]["secretName"] for v in named] == ["drawer"]
+        assert mounted == [{"name": "identity", "mountPath": "/secrets/identity", "readOnly": True}]
+    return bool(named)
+
+
+def reads(*, encrypted: bool) -> resources.Extract:
+    """An Extract that has started, and names an identity."""
+    found = extract({"store": {}}, files={"paths": ["a"]}, identitySecretRef={"name": "drawer"})
+    return found.with_status(found.status.model_copy(update={"encrypted": encrypted}))
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+def test_a_rollback_without_identity_is_refused_at_once() -> None:
+    """Before its lock and any Job: nothing is stopped, and the message has the line to add."""
+    change = rollback_changed.snapshot(encryption=TO_ALICE)
+    action, status = rollback_changed.decided(change)
+    assert isinstance(action, Record)
+    failed = c.find(status.conditions, c.FAILED) or action.notes[0]
+    assert failed.reason == c.IDENTITY_MISSING
+    for line in (ALICE, "identitySecretRef: {name: NAME} in a new Rollback", "--from-file=identity.txt"):
+        assert line in failed.message
+    named, _ = rollback_changed.decided(change, identitySecretRef={"name": "drawer"})
+    assert isinstance(named, Record)
+    assert named.status.stage != "Ended"
+
+
+def test_a_snapshot_whose_recipients_are_unknown_is_refused_too() -> None:
+    """It was imported: the outer manifest names none."""
+    action, _ = rollback_changed.decided(rollback_changed.snapshot(encryption=SnapshotEncryption(public_key=BOB)))
+    assert isinstance(action, Record)
+    assert action.notes[0].reason == c.IDENTITY_MISSING
+    assert BOB not in action.notes[0].message, "the snapshot's own key is no recipient"
+
+
+def test_what_a_preview_lists_is_what_a_rollback_is_refused_for() -> None:
+    model = rollback_changed.ready()
+    world = rollback_changed.snapshot(encryption=TO_ALICE)(model.see(model.time).world)
+    found = plan_preflight.refusals(model.spec, world, model.now(), probed=True)
+    assert [each.reason for each in found] == [c.IDENTITY_MISSING]
+
+
+def test_a_test_restore_without_identity_does_not_start() -> None:
+    policy = RestoreTests.model_validate({"schedule": ["@weekly"]})
+    for verify in (None, policy):
+        with pytest.raises(Stalled, match=r"spec\.verify of SnapshotPolicy shop") as found:
+            identity_of_test(encrypted(), verify)
+        assert found.value.reason == c.IDENTITY_MISSING
+    named = policy.model_copy(update={"identity_secret_ref": KEYS})
+    assert identity_of_test(encrypted(), named) == KEYS
+    assert identity_of_test(encrypted(encryption=None), named) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "identity", "expected"),
+    [
+        ({"claim": {"path": "restored"}}, None, c.IDENTITY_MISSING),
+        ({"claim": {"path": "restored"}}, {"name": "drawer"}, ""),
+        ({"store": {}}, {"name": "drawer"}, c.TARGET_REFUSED),
+    ],
+)
+def test_an_extract_needs_an_identity_and_writes_no_plain_text_to_the_store(
+    target: Object, identity: Object | None, expected: str
+) -> None:
+    spec: Object = {"snapshotRef": {"name": "before"}, "files": {"paths": ["a"]}, "target": target}
+    status: Object = {"id": "x", "phase": "Pending", "queuedAt": at(0), "environmentName": "shop"}
+    if identity is not None:
+        spec["identitySecretRef"] = identity
+    world = ExtractWorld(
+        extract=resources.extract(obj("Extract", "one", spec, status, finalizers=["ocore.dev/extract"])),
+        now=moment(90),
+        seen=observation(),
+        snapshot=encrypted(),
+        environment=environment(),
+        store=store(),
+        source=source(encrypted()),
+        locked=True,
+    )
+    action = extract_plan.decide(world)
+    assert not isinstance(action, Wait)
+    failed = c.find(action.status.conditions, c.FAILED) if isinstance(action, Record) else None
+    assert (failed.reason if failed is not None else "") == expected
+    if not expected:
+        assert isinstance(action, Record)
+        assert action.status.encrypted
