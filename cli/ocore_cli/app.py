@@ -58,6 +58,10 @@ Timeout = Annotated[
 ]
 RestoreImage = Literal["Never", "Always", "WaitForGit"]
 Neutralize = Literal["Auto", "Always", "Never"]
+IdentitySecret = Annotated[
+    str | None,
+    typer.Option("--identity-secret", help="Secret with identity files of age, for an encrypted snapshot."),
+]
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class Restore:
             "--source-store", help="SnapshotStore in this namespace that the snapshot is read from, for a copy."
         ),
     ] = None
+    identity_secret: IdentitySecret = None
     neutralize: Annotated[
         Neutralize | None,
         typer.Option("--neutralize", help="Whether the restored copy is neutralised: Auto (default), Always or Never."),
@@ -101,6 +106,8 @@ class Restore:
             spec["targetEnvironmentRef"] = {"name": named(self.into, ENVIRONMENT)}
         if self.source_store is not None:
             spec["sourceStoreRef"] = {"name": named(self.source_store, SNAPSHOT_STORE)}
+        if self.identity_secret is not None:
+            spec["identitySecretRef"] = {"name": self.identity_secret}
         if self.neutralize is not None:
             spec["neutralize"] = self.neutralize
         return spec
@@ -427,6 +434,7 @@ def copy_files(
             )
         ),
     ],
+    identity_secret: IdentitySecret = None,
     timeout: Seconds = None,
 ) -> None:
     """Copy a file, a folder or tables out of a snapshot, beside what is live. Reads an S3 store with your own
@@ -437,10 +445,12 @@ def copy_files(
     name, path = selection.snapshot_and_path(source) if tables is None else (source, "")
     objects, notes = cluster.objects(), Console(stderr=True)
     name = named(name, SNAPSHOT)
+    identity = {"identitySecretRef": {"name": identity_secret}} if identity_secret is not None else {}
     if tables is not None and target == "database:":
-        done = extracts.into_database(objects, notes, name, tables, timeout)
+        done = extracts.into_database(objects, notes, name, {**tables, **identity}, timeout)
     elif target.startswith("claim:"):
-        done = extracts.into_claim(objects, notes, name, path, target.removeprefix("claim:").strip("/"), timeout)
+        folder = target.removeprefix("claim:").strip("/")
+        done = extracts.into_claim(objects, notes, name, {**selection.wanted(path), **identity}, folder, timeout)
     else:
         done = extracts.copy(objects, notes, name, path, Path(target), access, timeout, tables)
     Console().print(Text(done), soft_wrap=True)

@@ -10,6 +10,7 @@ from ocore_crds import conditions as c
 from ocore_crds.conditions import Condition
 from ocore_crds.group import GROUP
 from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
+from ocore_crds.resources.encryption import Encryption, recipients_of, shown
 from ocore_crds.resources.environment import EnvironmentSpec, EnvironmentStatus, remedy_of, user_of_jobs
 from ocore_crds.resources.rollback import RollbackStatus
 from ocore_crds.resources.snapshot import SnapshotStatus
@@ -247,6 +248,7 @@ def _lines(world: World, obj: Object, runs: Sequence[Run]) -> Iterator[Line]:
         yield Line("problem", "Observed", f"{text}.", _restart(world))
     yield _condition(world, ENVIRONMENT, obj, status.conditions, c.READY, _summary(status))
     yield _rollback_ready(world, obj, status.conditions)
+    yield _encryption(world, obj)
     snapshots, rollbacks = ([run for run in runs if run.kind is kind] for kind in (SNAPSHOT, ROLLBACK))
     policy = next((each for each in world.of(SNAPSHOT_POLICY) if each["metadata"]["name"] == name), None)
     yield from _policy(world, name, policy)
@@ -254,6 +256,28 @@ def _lines(world: World, obj: Object, runs: Sequence[Run]) -> Iterator[Line]:
     yield from _failed(world, name, snapshots, rollbacks)
     yield from _stuck(world, [*snapshots, *rollbacks])
     yield _rollback(snapshots, rollbacks, _stops(world, obj))
+
+
+def _encryption(world: World, obj: Object) -> Line:
+    """To whom the next snapshot is encrypted. A lost key is the commonest loss."""
+    what, name = "Encryption", obj["spec"]["storeRef"]["name"]
+    store = next((each for each in world.of(SNAPSHOT_STORE) if each["metadata"]["name"] == name), None)
+    own, of_store = _given(obj), _given(store)
+    recipients = recipients_of(own, of_store)
+    if not recipients:
+        return Line("ok", what, f"none: who can read store {name} can read the snapshots.")
+    if len(recipients) > 1:
+        return Line("ok", what, f"to {shown(recipients)}.")
+    fix = _kubectl(
+        world.namespace, "edit", _ref(ENVIRONMENT, obj["metadata"]["name"]) if own else _ref(SNAPSHOT_STORE, name)
+    )
+    text = f"to {shown(recipients)} only: if this identity is lost, no one can restore a snapshot. Add another one."
+    return Line("warning", what, text, fix)
+
+
+def _given(obj: Object | None) -> Encryption | None:
+    found = obj["spec"].get("encryption") if obj is not None else None
+    return Encryption.model_validate(found, extra="ignore") if found else None
 
 
 def _rollback_ready(world: World, obj: Object, found: Sequence[Condition]) -> Line:

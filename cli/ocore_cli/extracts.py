@@ -70,9 +70,12 @@ def show(
         console.print(table, soft_wrap=True)
 
 
-def into_claim(objects: Objects, notes: Console, snapshot: str, path: str, folder: str, timeout: float | None) -> str:
-    """Extracts into a new folder on the claim. Returns where it is and until when. Raises CliError."""
-    return _beside(objects, notes, snapshot, {**wanted(path), "target": {"claim": {"path": folder}}}, timeout)
+def into_claim(
+    objects: Objects, notes: Console, snapshot: str, files: dict[str, Any], folder: str, timeout: float | None
+) -> str:
+    """Extracts files (of :func:`.selection.wanted`) into a new folder on the claim. Returns where it is and until when.
+    Raises CliError."""
+    return _beside(objects, notes, snapshot, {**files, "target": {"claim": {"path": folder}}}, timeout)
 
 
 def into_database(
@@ -154,8 +157,14 @@ def unpack(file: IO[bytes], path: str, target: Path) -> int:
 
 
 def _need_access(objects: Objects, snapshot: str, access: Access) -> None:
-    """Raises CliError where the caller could not read the snapshot's store: before an Extract is created."""
+    """Raises CliError where the caller could not read the snapshot's store, or what an Extract puts there: before an
+    Extract is created."""
     status = SnapshotStatus.model_validate(needed(objects, SNAPSHOT, snapshot).get("status") or {})
+    if status.encryption is not None:
+        raise Refused(
+            f"Snapshot {snapshot} is encrypted, and so is a result in the store. Copy to claim:FOLDER or database: with"
+            " --identity-secret, or create an Extract and decrypt its result with age (docs/guides/encryption.md)"
+        )
     name = status.store_name or ""
     found = objects.get(SNAPSHOT_STORE, name) if name else None
     if found is not None and SnapshotStoreSpec.model_validate(found["spec"], extra="ignore").claim is not None:

@@ -1,5 +1,6 @@
 """To whom snapshots are encrypted, and what opens them. Pure."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
@@ -37,6 +38,11 @@ class SnapshotEncryption(StatusModel):
     public_key: str | None = Field(
         default=None, description="Public key of the snapshot's own identity, which the recipients share."
     )
+
+
+def shown(recipients: Iterable[str]) -> str:
+    """For people: each one by its first and last characters, enough to find it on a sheet."""
+    return ", ".join(f"{each[:12]}…{each[-6:]}" for each in recipients)
 
 
 def recipients_of(own: Encryption | None, of_store: Encryption | None) -> tuple[str, ...]:

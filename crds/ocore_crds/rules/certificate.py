@@ -56,6 +56,7 @@ def certificate(obj: Mapping[str, Any], status: SnapshotStatus, problem: str) ->
             "manifestSha256": status.manifest_sha256,
             "storeId": status.store_id,
             "phase": status.phase,
+            "recipients": list(status.encryption.recipients) if status.encryption is not None else None,
         },
         "test": status.restore_test.wire() if status.restore_test is not None else None,
     }
@@ -70,6 +71,8 @@ def lines(status: SnapshotStatus) -> Iterator[tuple[str, str]]:
         yield "Shows", status.consistent_at
     if status.manifest_sha256 is not None:
         yield "Manifest", f"{status.manifest_key}, SHA-256 {status.manifest_sha256}"
+    if status.encryption is not None:
+        yield "Encrypted to", ", ".join(status.encryption.recipients) or "recipients that are not known here"
     if test is not None:
         yield from _figures(test)
 

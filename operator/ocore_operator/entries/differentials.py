@@ -64,7 +64,9 @@ def full_of(snapshot: Object) -> Full | None:
     conditions = status.get("conditions") or ()
     if status.get("fullFilestore") is not True or c.outcome(conditions) != "Complete":
         return None
-    if (status.get("remote") or {}).get("only") or status.get("encryption"):
+    if (status.get("remote") or {}).get("only"):
+        return None
+    if status.get("encryption"):
         return None
     source, files = status.get("source") or {}, status.get("filestore")
     return Full(

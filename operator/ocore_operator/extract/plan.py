@@ -20,7 +20,6 @@ from ocore_operator.frame.actions import Idle, Note, Record, SetFinalizer, SetLo
 from ocore_operator.jobs.observing import attempts
 from ocore_operator.jobs.observing.attempts import Done, Due, Series, Waits
 from ocore_operator.jobs.observing.outcome import POLL
-from ocore_operator.kube.resources import Snapshot
 
 #: Seconds in which a missing object may still appear: GitOps applies them in no order.
 APPEAR_SECONDS = 60.0
@@ -99,7 +98,8 @@ def _refusals(world: World) -> Iterator[tuple[Failure, bool]]:
     if world.store is not None and spec.target.store is not None and world.store.spec.access == "ReadOnly":
         text = f"SnapshotStore {world.store.meta.name} has access ReadOnly. Use target.claim."
         yield _failure(c.STORE_READ_ONLY, text), False
-    yield from _encryption_refusals(world, snapshot)
+    if snapshot.status.encryption is not None and spec.identity_secret_ref is None:
+        yield _failure(c.IDENTITY_MISSING, encryption.identity_missing(snapshot, "a new Extract")), False
     where = snapshot.spec.environment_ref.name
     if environment is None and (spec.target.claim is not None or world.of_tables):
         yield _failure(c.ENVIRONMENT_NOT_FOUND, f"Environment {where} does not exist. Create it."), True
@@ -110,20 +110,6 @@ def _refusals(world: World) -> Iterator[tuple[Failure, bool]]:
         refusal = _claim_refusal(world)
         if refusal:
             yield _failure(c.TARGET_REFUSED, f"target.claim of Environment {where}: {refusal}."), False
-
-
-def _encryption_refusals(world: World, snapshot: Snapshot) -> Iterator[tuple[Failure, bool]]:
-    spec = world.extract.spec
-    if snapshot.status.encryption is None:
-        return
-    if spec.identity_secret_ref is None:
-        yield _failure(c.IDENTITY_MISSING, encryption.identity_missing(snapshot, "a new Extract")), False
-    if spec.target.store is not None:
-        text = (
-            f"Snapshot {snapshot.meta.name} is encrypted, and a result in the store would not be. Use target.claim for"
-            " files, or target.database for tables."
-        )
-        yield _failure(c.TARGET_REFUSED, text), False
 
 
 def _table_refusals(world: World) -> Iterator[tuple[Failure, bool]]:

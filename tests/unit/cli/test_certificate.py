@@ -81,6 +81,15 @@ def test_row_90_a_certificate_affirms_what_was_checked_only(
     assert "attachments" not in text.lower()
 
 
+def test_it_names_who_can_open_the_snapshot(objects: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
+    for recipients, says in ((["age1a", "age1b"], "age1a, age1b"), ([], "recipients that are not known here")):
+        objects.states["snapshot"] = [proven(encryption={"recipients": recipients})]
+        assert run("certificate", "before") == 0
+        assert f"Encrypted to: {says}" in " ".join(capsys.readouterr().out.split())
+        assert run("certificate", "before", "-o", "json") == 0
+        assert json.loads(capsys.readouterr().out)["snapshot"]["recipients"] == recipients
+
+
 def test_as_json(objects: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("certificate", "before", "-o", "json") == 0
     found = json.loads(capsys.readouterr().out)

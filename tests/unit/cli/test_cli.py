@@ -377,6 +377,8 @@ def test_a_rollback_with_a_safety_snapshot_and_the_image(cli: FakeObjects) -> No
     ROLLBACK.spec.model_validate(spec)
     assert run("rollback", "before", "--yes") == 0
     assert cli.created[1][1]["spec"] == {"snapshotRef": {"name": "before"}, "requestedBy": "ann"}
+    assert run("rollback", "before", "--yes", "--identity-secret", "drawer") == 0
+    assert cli.created[2][1]["spec"]["identitySecretRef"] == {"name": "drawer"}
 
 
 def test_a_copy_of_a_snapshot_of_another_namespace(cli: FakeObjects) -> None:

