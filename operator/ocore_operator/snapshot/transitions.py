@@ -177,6 +177,7 @@ def completed(
             "store_id": (imported and snapshot.status.store_id) or result.store_id,
             "manifest_key": result.manifest_key,
             "manifest_sha256": result.manifest_sha256,
+            "encryption": SnapshotEncryption(**dict(result.encryption)) if result.encryption is not None else None,
             "server_version": result.server_version or None,
             "server_major": result.server_major or None,
             "client_version": result.client_version or None,

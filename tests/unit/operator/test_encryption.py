@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
+from ocore_crds.commands.snapshot import SnapshotResult
 from ocore_crds.model import LocalRef
 from ocore_crds.resources.encryption import Encryption, SnapshotEncryption
 from ocore_crds.resources.restore_test import RestoreTests
+from ocore_crds.stored import manifest as stored
 from ocore_crds.stored.snapshot_state import StoredState
 from ocore_crds.text import age_keys
 from ocore_operator.encryption import identity_of_test, need_recipients
@@ -244,3 +246,27 @@ def test_an_extract_needs_an_identity(target: Object, identity: Object | None, e
     if not expected:
         assert isinstance(action, Record)
         assert action.status.encrypted
+
+
+# --- what the manifest says ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("imported", [False, True])
+@pytest.mark.parametrize("found", [None, stored.Encryption(public_key=BOB, recipients=(ALICE,))])
+def test_the_status_has_what_the_manifest_has(*, imported: bool, found: stored.Encryption | None) -> None:
+    """Not what the specs say now: an adopted snapshot may be older than the recipients."""
+    result = SnapshotResult(
+        attempt="1",
+        manifest_key="k",
+        manifest_sha256="0" * 64,
+        store_id=PROJECT,
+        started_at=at(0),
+        consistent_at=at(0),
+        completed_at=at(1),
+        encryption=found,
+    )
+    status = transitions.completed(
+        encrypted(encryption={"recipients": [BOB]}), result, None, clean=True, imported=imported, now=moment(9)
+    )
+    expected = SnapshotEncryption(public_key=BOB, recipients=(ALICE,)) if found is not None else None
+    assert status.encryption == expected
