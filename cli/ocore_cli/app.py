@@ -58,10 +58,6 @@ Timeout = Annotated[
 ]
 RestoreImage = Literal["Never", "Always", "WaitForGit"]
 Neutralize = Literal["Auto", "Always", "Never"]
-IdentitySecret = Annotated[
-    str | None,
-    typer.Option("--identity-secret", help="Secret with identity files of age, for an encrypted snapshot."),
-]
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ class Restore:
             "--source-store", help="SnapshotStore in this namespace that the snapshot is read from, for a copy."
         ),
     ] = None
-    identity_secret: IdentitySecret = None
+    identity_secret: selection.IdentitySecret = None
     neutralize: Annotated[
         Neutralize | None,
         typer.Option("--neutralize", help="Whether the restored copy is neutralised: Auto (default), Always or Never."),
@@ -434,7 +430,6 @@ def copy_files(
             )
         ),
     ],
-    identity_secret: IdentitySecret = None,
     timeout: Seconds = None,
 ) -> None:
     """Copy a file, a folder or tables out of a snapshot, beside what is live. Reads an S3 store with your own
@@ -445,12 +440,11 @@ def copy_files(
     name, path = selection.snapshot_and_path(source) if tables is None else (source, "")
     objects, notes = cluster.objects(), Console(stderr=True)
     name = named(name, SNAPSHOT)
-    identity = {"identitySecretRef": {"name": identity_secret}} if identity_secret is not None else {}
     if tables is not None and target == "database:":
-        done = extracts.into_database(objects, notes, name, {**tables, **identity}, timeout)
+        done = extracts.into_database(objects, notes, name, {**tables, **access.spec()}, timeout)
     elif target.startswith("claim:"):
         folder = target.removeprefix("claim:").strip("/")
-        done = extracts.into_claim(objects, notes, name, {**selection.wanted(path), **identity}, folder, timeout)
+        done = extracts.into_claim(objects, notes, name, {**selection.wanted(path), **access.spec()}, folder, timeout)
     else:
         done = extracts.copy(objects, notes, name, path, Path(target), access, timeout, tables)
     Console().print(Text(done), soft_wrap=True)

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import shutil
+import subprocess
 import tarfile
 import tempfile
 import time
@@ -31,6 +33,8 @@ from .selection import Access, wanted
 
 #: Seconds after which the operator removes the result, where this process was killed.
 EXPIRES = 3600
+#: Of the name of a result that is encrypted, and the program that decrypts it.
+ENCRYPTED, AGE = ".age", "age"
 #: Seconds between two reads.
 PAUSE = 0.5
 #: Seconds before the wait says what it waits for.
@@ -51,6 +55,7 @@ def show(
     spec: dict[str, Any] = {
         "listing": {"tables": True} if tables else {"path": path.strip("/")},
         "target": {"store": {}},
+        **access.spec(),
     }
     _need_access(objects, snapshot, access)
     with _extract(objects, notes, snapshot, spec, None) as (extract, status), tempfile.TemporaryFile() as file:
@@ -112,13 +117,13 @@ def copy(
     if not target.parent.is_dir():
         raise Refused(f"the folder {target.parent} does not exist. Create it")
     _need_access(objects, snapshot, access)
-    spec = tables or {**wanted(path), "target": {"store": {}}}
+    spec = {**(tables or {**wanted(path), "target": {"store": {}}}), **access.spec()}
     with (
         _extract(objects, notes, snapshot, spec, timeout) as (name, status),
         tempfile.TemporaryDirectory(prefix=".ocore-cp-", dir=target.parent) as work,
         tempfile.TemporaryFile(dir=target.parent) as file,
     ):
-        _download(objects, notes, name, status, access, file)
+        _download(objects, notes, name, status, access, file, target.parent)
         file.seek(0)
         links = unpack(file, path if "files" in spec else "", Path(work) / "new")
         (Path(work) / "new").rename(target)
@@ -161,16 +166,26 @@ def _need_access(objects: Objects, snapshot: str, access: Access) -> None:
     Extract is created."""
     status = SnapshotStatus.model_validate(needed(objects, SNAPSHOT, snapshot).get("status") or {})
     if status.encryption is not None:
-        raise Refused(
-            f"Snapshot {snapshot} is encrypted, and so is a result in the store. Copy to claim:FOLDER or database: with"
-            " --identity-secret, or create an Extract and decrypt its result with age (docs/guides/encryption.md)"
-        )
+        _need_identity(snapshot, access)
     name = status.store_name or ""
     found = objects.get(SNAPSHOT_STORE, name) if name else None
     if found is not None and SnapshotStoreSpec.model_validate(found["spec"], extra="ignore").claim is not None:
         claims.need_kubectl()
     else:
         s3.credentials(os.environ, access.credentials_file)
+
+
+def _need_identity(snapshot: str, access: Access) -> None:
+    """Raises CliError where an encrypted snapshot, or its result, could not be opened."""
+    if access.identity_secret is None or access.identity is None:
+        raise Refused(
+            f"Snapshot {snapshot} is encrypted. Give --identity-secret NAME, the Secret with an identity that the Job"
+            " uses, and --identity FILE, yours: what comes out is encrypted for the same recipients"
+        )
+    if not access.identity.is_file():
+        raise Refused(f"{access.identity} is not a file with an identity of age")
+    if shutil.which(AGE) is None:
+        raise CliError("the program age is not installed. Install it: the result is decrypted with it")
 
 
 @contextmanager
@@ -219,9 +234,44 @@ def _wait(
 
 
 def _download(
+    objects: Objects,
+    notes: Console,
+    extract: str,
+    status: ExtractStatus,
+    access: Access,
+    file: IO[bytes],
+    folder: Path | None = None,
+) -> None:
+    """Reads the object of the Extract into the file, compares its SHA-256, and decrypts it where it is encrypted.
+    `folder`: for what is not decrypted yet. Raises CliError."""
+    result = status.result or Extracted()
+    if result.key is not None and result.key.endswith(ENCRYPTED):
+        with tempfile.TemporaryFile(dir=folder) as received:
+            _receive(objects, notes, extract, status, access, received)
+            received.seek(0)
+            _decrypt(received, file, access)
+    else:
+        _receive(objects, notes, extract, status, access, file)
+
+
+def _decrypt(received: IO[bytes], file: IO[bytes], access: Access) -> None:
+    """With the program age. Raises CliError where it fails: what it has written until then is not used."""
+    if access.identity is None:
+        raise CliError("the result is encrypted. Give --identity FILE")
+    done = subprocess.run(
+        [AGE, "--decrypt", "--identity", str(access.identity)],
+        stdin=received,
+        stdout=file,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    if done.returncode:
+        raise CliError(f"age cannot decrypt the result: {done.stderr.decode(errors='replace').strip()}")
+
+
+def _receive(
     objects: Objects, notes: Console, extract: str, status: ExtractStatus, access: Access, file: IO[bytes]
 ) -> None:
-    """Reads the object of the Extract into the file, and compares its SHA-256. Raises CliError."""
     store, result = status.store_name or "", status.result or Extracted()
     spec = SnapshotStoreSpec.model_validate(needed(objects, SNAPSHOT_STORE, store)["spec"], extra="ignore")
     if result.key is None:

@@ -14,6 +14,12 @@ from .errors import CliError
 TableFormat = Literal["CSV", "SQL"]
 
 
+IdentitySecret = Annotated[
+    str | None,
+    typer.Option("--identity-secret", help="Secret with identity files of age, for an encrypted snapshot."),
+]
+
+
 @dataclass(frozen=True)
 class Access:
     """Options of how the caller reads the store."""
@@ -33,6 +39,18 @@ class Access:
         Path | None,
         typer.Option("--ca-file", help="CA certificates of the S3 store; the default are the SnapshotStore's."),
     ] = None
+    identity_secret: IdentitySecret = None
+    identity: Annotated[
+        Path | None,
+        typer.Option(
+            "--identity",
+            help="Your identity file of age, to decrypt here what was taken out of an encrypted snapshot.",
+        ),
+    ] = None
+
+    def spec(self) -> dict[str, Any]:
+        """Of an Extract: what opens the snapshot in the cluster."""
+        return {"identitySecretRef": {"name": self.identity_secret}} if self.identity_secret is not None else {}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -251,6 +252,63 @@ def test_other_bytes_than_the_extract_has_written(tmp_path: Path, monkeypatch: p
     assert found.deleted
 
 
+# --- of an encrypted snapshot ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> Path:
+    (tmp_path / "drawer").mkdir()
+    subprocess.run(["age-keygen", "-o", tmp_path / "drawer/identity.txt"], check=True, capture_output=True)
+    return tmp_path / "drawer/identity.txt"
+
+
+def encrypted(data: bytes, identity: Path) -> bytes:
+    return subprocess.run(["age", "-e", "-i", identity], input=data, check=True, capture_output=True).stdout
+
+
+def of_encrypted(data: bytes) -> FakeObjects:
+    snapshot = {**SNAPSHOT, "status": {**SNAPSHOT["status"], "encryption": {"recipients": ["age1x"]}}}
+    done = complete(data, key="environments/e/extracts/x/files.tar.age")
+    return FakeObjects(snapshot=[snapshot], snapshotstore=[STORE], extract=[done])
+
+
+@pytest.mark.usefixtures("keys")
+def test_an_encrypted_result_is_decrypted_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identity: Path) -> None:
+    data = encrypted(tar(papers__b=b"b"), identity)
+    serve(monkeypatch, data)
+    access, found = selection.Access(identity_secret="opens", identity=identity), of_encrypted(data)
+    extracts.copy(found, quiet(), "before", "papers/b", tmp_path / "b", access, 5)  # type: ignore[arg-type]
+    assert (tmp_path / "b").read_bytes() == b"b"
+    assert found.created[0][1]["spec"]["identitySecretRef"] == {"name": "opens"}
+    listing = encrypted(b'{"name": "deep", "type": "folder", "bytes": 2048, "files": 2}\n', identity)
+    serve(monkeypatch, listing)
+    console = quiet()
+    extracts.show(of_encrypted(listing), quiet(), console, "before", "", access)  # type: ignore[arg-type]
+    assert "deep" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("keys")
+def test_a_foreign_identity_decrypts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identity: Path) -> None:
+    data = encrypted(tar(papers__b=b"b"), identity)
+    serve(monkeypatch, data)
+    subprocess.run(["age-keygen", "-o", tmp_path / "drawer/other"], check=True, capture_output=True)
+    access, found = selection.Access(identity_secret="opens", identity=tmp_path / "drawer/other"), of_encrypted(data)
+    with pytest.raises(CliError, match="age cannot decrypt"):
+        extracts.copy(found, quiet(), "before", "papers/b", tmp_path / "b", access, 5)  # type: ignore[arg-type]
+    assert [path.name for path in tmp_path.iterdir()] == ["drawer"]
+    assert found.deleted
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize("given", [{}, {"identity_secret": "opens"}, {"identity_secret": "opens", "identity": "none"}])
+def test_without_identities_no_extract_is_created(tmp_path: Path, given: dict[str, str]) -> None:
+    fields: dict[str, Any] = {**given, **({"identity": tmp_path / "none"} if "identity" in given else {})}
+    found = of_encrypted(b"")
+    with pytest.raises(Refused, match="identity"):
+        extracts.copy(found, quiet(), "before", "b", tmp_path / "b", selection.Access(**fields), 5)  # type: ignore[arg-type]
+    assert found.created == []
+
+
 @pytest.mark.parametrize("name", ["../evil", "papers/../../evil", "/evil", "other", "papers//evil", "papersier"])
 def test_a_name_that_leads_elsewhere(tmp_path: Path, name: str) -> None:
     data = tar(**{name.replace("/", "__"): b"evil"})
@@ -263,15 +321,6 @@ def test_without_keys_nothing_is_created(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     found = objects(b"")
     with pytest.raises(CliError, match="AWS_ACCESS_KEY_ID"):
-        copy(found, "papers", tmp_path / "out")
-    assert found.created == []
-
-
-def test_what_would_be_encrypted_here_is_not_asked_for(tmp_path: Path) -> None:
-    """A result in the store is for the recipients, and this program has no identity."""
-    closed = {**SNAPSHOT, "status": {**SNAPSHOT["status"], "encryption": {"recipients": ["age1x"]}}}
-    found = FakeObjects(snapshot=[closed], snapshotstore=[STORE])
-    with pytest.raises(CliError, match="is encrypted, and so is a result in the store"):
         copy(found, "papers", tmp_path / "out")
     assert found.created == []
 
