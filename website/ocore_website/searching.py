@@ -28,7 +28,7 @@ QUESTIONS = {
     "restore to another cluster": "recovery/",
     "how long are backups kept": "policies/",
     "snapshot stuck in progress": "questions/",
-    "snapshot encryption keys": "guides/who-can-read/",
+    "snapshot encryption keys": "guides/encryption/",
     "odoo filestore database consistency": "guides/odoo/",
 }
 

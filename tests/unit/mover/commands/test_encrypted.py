@@ -23,7 +23,7 @@ from support.mover.site import Site
 AGE = b"age-encryption.org/v1\n"
 #: Of a file: four chunks, in a pack that is not compressed.
 CONTENTS = random.Random(1).randbytes(256_000)  # noqa: S311
-SECRET = "a row that nobody else may read"
+SECRET = "a row that no one else may read"
 #: Bytes before the first chunk of an object: header and nonce.
 START = 168 + 16
 
