@@ -411,10 +411,13 @@ def test_an_encrypted_snapshot_is_no_base_and_has_none(folder: Encrypted, drawer
     assert plain.code == 0, plain.stdout
     assert plain.result["payload"]["baseSnapshotId"] == ""
     assert any("encrypted" in warning for warning in plain.result["payload"]["evidence"]["warnings"])
+    digest = plain.result["payload"]["manifestSha256"]
+    base = ("--base-snapshot-id", folder.snapshot_id, "--base-manifest-sha256", digest)
     folder.snapshot_id = str(uuid.uuid4())
     encrypted = folder.snapshot(*base, *folder.recipients)
     assert encrypted.code == 0, encrypted.stdout
     assert encrypted.result["payload"]["baseSnapshotId"] == ""
+    assert encrypted.result["payload"]["filestoreStoredBytes"] > len(CONTENTS)
 
 
 def test_a_killed_attempt_leaves_no_key_that_hides_the_next_one(desk: Desk, drawer: Drawer) -> None:
