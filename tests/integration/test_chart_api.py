@@ -484,6 +484,8 @@ def made(kind: str, spec: Object, **metadata: object) -> Object:
 
 ROLLBACK: Object = {"snapshotRef": {"name": "before"}, "targetEnvironmentRef": {"name": "shop"}}
 TAKEN: Object = {"environmentRef": {"name": "shop"}, "retention": "Policy", "deletionPolicy": "Delete"}
+FILES: Object = {"snapshotRef": {"name": "before"}, "files": {"paths": ["a"]}, "target": {"store": {}}}
+OPENED: Object = {"schedule": ["@weekly"], "identitySecretRef": {"name": "drawer"}}
 OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "none", "uid": "u"}
 #: What the API cannot ask for, and what the API server says.
 NOT_ASKED: dict[str, tuple[Object, str]] = {
@@ -491,6 +493,12 @@ NOT_ASKED: dict[str, tuple[Object, str]] = {
     "not neutralised": (made("Rollback", {**ROLLBACK, "neutralize": "Never"}), "no other neutralize than Auto"),
     "not isolated": (made("Rollback", {**ROLLBACK, "isolation": "BestEffort"}), "no other isolation"),
     "replication": (made("Rollback", {**ROLLBACK, "allowReplicationLoss": True}), "no allowReplicationLoss"),
+    "identity": (made("Rollback", {**ROLLBACK, "identitySecretRef": {"name": "drawer"}}), "names no Secret that opens"),
+    "identity of an Extract": (made("Extract", {**FILES, "identitySecretRef": {"name": "drawer"}}), "names no Secret"),
+    "identity of a policy": (
+        made("SnapshotPolicy", {"environmentRef": {"name": "made"}, "verify": OPENED}),
+        "names no Secret that opens",
+    ),
     "quiesce": (made("Snapshot", {**TAKEN, "quiesce": True}), "stops no workload"),
     "finalizer": (made("Snapshot", TAKEN, finalizers=["ocore.dev/data"]), "neither finalizers nor owners"),
     "owner": (made("Rollback", ROLLBACK, ownerReferences=[OWNER]), "neither finalizers nor owners"),
