@@ -1,0 +1,97 @@
+"""Snapshots that are encrypted to keys of a person: what the bucket shows, and who can roll back to one."""
+
+import json
+
+import pytest
+
+from ocore_mover.store.age import Identity
+from support.cluster.cluster import Cluster, Object, condition, is_true
+from support.cluster.promises import marker, set_marker, stored_keys
+from support.cluster.site import DEMO_IMAGE, Servers, Site, make_site, secret
+
+AGE = b"age-encryption.org/v1\n"
+LETTER = "a sentence that no one else may read"
+
+
+@pytest.mark.timeout(600)
+def test_row_151_a_bucket_without_identity_shows_nothing_and_opens_nothing(cluster: Cluster, servers: Servers) -> None:
+    alice, bob, mallory = (Identity.generate() for _ in range(3))
+    with make_site(cluster, servers) as site:
+        names = {"alice": alice, "bob": bob, "mallory": mallory}
+        drawers = [secret(name, site.namespace, **{"identity.txt": who.secret}) for name, who in names.items()]
+        cluster.apply(*drawers)
+        _encrypt(site, alice.recipient, bob.recipient)
+        site.load(3)
+        with site.connect() as connection:
+            connection.execute("CREATE TABLE letter AS SELECT %s::text AS body", [LETTER])
+        set_marker(site, 3)
+        site.snapshot("sealed")
+        sealed = site.completed("Snapshot", "sealed")
+        assert sorted(sealed["status"]["encryption"]["recipients"]) == sorted((alice.recipient, bob.recipient))
+        assert sealed["status"]["fullFilestore"] is True
+        _bucket_shows_nothing(site)
+
+        # Without an identity, no Job; with a foreign one, nothing is stopped.
+        set_marker(site, 9)
+        site.rollback("without", "sealed")
+        refused = site.failed("Rollback", "without", "IdentityMissing")
+        assert not _jobs_of(site, refused)
+        site.rollback("foreign", "sealed", identitySecretRef={"name": "mallory"})
+        foreign = site.failed("Rollback", "foreign", "IdentityWrong")
+        for obj in (refused, foreign):
+            assert "quiescedAt" not in obj["status"], obj["status"]
+        assert marker(site) == 9
+
+        # Any recipient opens it.
+        site.rollback("by-bob", "sealed", identitySecretRef={"name": "bob"})
+        site.completed("Rollback", "by-bob")
+        assert marker(site) == 3
+        assert site.query("SELECT body FROM letter") == [(LETTER,)]
+        site.files_fit()
+
+        # The object is lost, and comes back from the outer manifest alone. Its environment's id is that of the object.
+        set_marker(site, 9)
+        site.gone("Snapshot", "sealed")
+        cluster.patch("SnapshotStore", site.store, site.namespace, {"spec": {"import": True}})
+        imported = f"imported-{sealed['status']['id']}"
+        found = cluster.wait("Snapshot", imported, site.namespace, lambda o: is_true(o, "Complete"), 120, "imported")
+        for field in ("manifestSha256", "encryption", "serverMajor"):
+            assert found["status"][field] == sealed["status"][field], field
+        site.rollback("by-alice", imported, identitySecretRef={"name": "alice"})
+        site.completed("Rollback", "by-alice")
+        assert marker(site) == 3
+
+
+def _encrypt(site: Site, *recipients: str) -> None:
+    """The store's next snapshots are for these."""
+    spec = {"encryption": {"recipients": list(recipients)}}
+    site.cluster.patch("SnapshotStore", site.store, site.namespace, {"spec": spec})
+
+    def observed(obj: Object) -> bool:
+        ready = condition(obj, "Ready")
+        now = obj["metadata"]["generation"]
+        return ready is not None and (ready["status"], obj["status"].get("probedGeneration")) == ("True", now)
+
+    site.cluster.wait("SnapshotStore", site.store, site.namespace, observed, 120, "probed")
+
+
+def _bucket_shows_nothing(site: Site) -> None:
+    """Every object with contents is an age file, and no other one names a row, a table, a file or an image."""
+    file = site.query("SELECT min(checksum) FROM ir_attachment WHERE store_fname IS NOT NULL")[0][0]
+    secrets = [text.encode() for text in (LETTER, "fault_marker", "ir_attachment", file, "app.conf", DEMO_IMAGE)]
+    client, plain = site.servers.s3_client(), set()
+    for key in stored_keys(site):
+        body = client.get_object(Bucket=site.bucket, Key=f"test/{key}")["Body"].read()
+        found = [text for text in secrets if text in body]
+        assert not found, (key, found)
+        if not key.endswith(".age"):
+            plain.add(key.rpartition("/")[2])
+        else:
+            assert body.startswith(AGE), key
+    assert plain <= {"manifest.json", "state.json", "ocore-store.json"}, plain
+
+
+def _jobs_of(site: Site, obj: Object) -> list[str]:
+    label = f"ocore.dev/uid={obj['metadata']['uid']}"
+    found = json.loads(site.cluster.kubectl("-n", site.namespace, "get", "jobs", "-l", label, "-o", "json"))
+    return [job["metadata"]["name"] for job in found["items"]]
