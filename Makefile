@@ -235,6 +235,7 @@ bench: deps venv bench-tools ## Figures beside pg_dump, pg_restore, restic and r
 	bench/run python3 bench/dump.py --runs $(BENCH_RUNS) $(call JSON,1)
 	bench/run python3 bench/filestore.py --runs $(BENCH_RUNS) $(call JSON,2)
 	bench/run python3 bench/table.py --runs $(BENCH_RUNS) $(call JSON,table)
+	bench/run python3 bench/encryption.py --runs $(BENCH_RUNS) $(call JSON,encryption)
 	bench/run python3 bench/filestore.py --runs 1 --files 300000 --tools ours $(call JSON,3)
 	bench/run python3 bench/names.py --count 1000000 $(call JSON,5)
 	bench/run python3 bench/differential.py --runs $(BENCH_RUNS) $(call JSON,9)
