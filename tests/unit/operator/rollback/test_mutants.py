@@ -180,6 +180,10 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
 
 #: The first seed that finds these. With another one the search takes longer.
 SEEDS = {
+    "a workload that was scaled up again is not noticed": 2,
+    "switches an environment that names another claim by now": 9,
+    "the deadline counts after the signal too": 6,
+    "an operator that was away gives up before it has tried": 6,
     "the operation lock is released while the switch Job runs": 1,
     "a lost switch is taken for none": 4,
     "two writers: inspects while the switch may go on": 2,
