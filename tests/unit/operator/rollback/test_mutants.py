@@ -185,8 +185,8 @@ SEEDS = {
     "the deadline counts after the signal too": 6,
     "an operator that was away gives up before it has tried": 6,
     "the operation lock is released while the switch Job runs": 1,
-    "a lost switch is taken for none": 4,
-    "two writers: inspects while the switch may go on": 2,
+    "a lost switch is taken for none": 12,
+    "two writers: inspects while the switch may go on": 6,
     "the image is not put back after a switch back": 7,
     "leaves the Jobs of an aborted rollback alone": 1,
 }
