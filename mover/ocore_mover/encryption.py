@@ -83,8 +83,11 @@ def _identities(folder: Path) -> Iterator[Identity]:
         raise MoverError(
             conditions.IDENTITY_INVALID, f"{folder} has no file. Give the Secret of identitySecretRef a key"
         )
-    for text in texts:
-        yield from parse_identities(text.decode(errors="replace"))
+    for path, text in zip(files, texts, strict=True):
+        try:
+            yield from parse_identities(text.decode(errors="replace"))
+        except MoverError as error:
+            raise MoverError(error.reason, f"{path.name}: {error.message}") from error
 
 
 def _head(path: Path) -> bytes:

@@ -4,7 +4,7 @@ Who can write to the bucket can add some, too. One counts only where its identit
 manifest. docs/decisions/0220-format-3.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count, islice
 
 from ocore_crds import conditions, naming
@@ -44,15 +44,15 @@ def find(
     Passes over key objects of other attempts, of other recipients, and damaged or forged ones. Raises MoverError
     IdentityWrong where none is left.
     """
+    first = naming.key_object(environment_id, snapshot_id, attempt) if attempt else None
     seen = 0
-    for found in islice(store.list(naming.keys_prefix(environment_id, snapshot_id)), manifests.MOST_KEYS):
+    for key, size in _listed(store, naming.keys_prefix(environment_id, snapshot_id), first):
         seen += 1
-        data = store.get(found.key, limit=manifests.KEY_BYTES) if found.size <= manifests.KEY_BYTES else None
+        data = store.get(key, limit=manifests.KEY_BYTES) if size <= manifests.KEY_BYTES else None
         identity = _fitting(data, public_key, identities) if data is not None else None
         if identity is not None:
             return identity
-    if attempt:
-        first = naming.key_object(environment_id, snapshot_id, attempt)
+    if first is not None:
         data = store.older(
             first, lambda data: _fitting(data, public_key, identities) is not None, limit=manifests.KEY_BYTES
         )
@@ -72,6 +72,17 @@ def find(
         f"Snapshot {snapshot_id} cannot be opened with the identity of {own}: none of its key objects ({seen}) has its"
         f" key for that.{named} Name a Secret with the identity of one of its recipients.",
     )
+
+
+def _listed(store: Store, prefix: str, first: str | None) -> Iterator[tuple[str, int]]:
+    """Keys and sizes. The attempt's own object comes first: who can write to the bucket can add any number of others,
+    and those after MOST_KEYS are not read."""
+    own = store.head(first) if first is not None else None
+    if own is not None:
+        yield own.key, own.size
+    for found in islice(store.list(prefix), manifests.MOST_KEYS):
+        if found.key != first:
+            yield found.key, found.size
 
 
 def _fitting(data: bytes, public_key: str, identities: Sequence[age.Identity]) -> age.Identity | None:

@@ -97,7 +97,7 @@ def publish(store: Store, manifest: Manifest | OuterManifest, key: str, data: by
     """As :func:`write_once`, of a manifest's bytes. Everything that a restore needs is locked before, where the store
     locks: no snapshot exists without its lock."""
     base = (manifest.base.manifest_key,) if manifest.base is not None else ()
-    store.lock([*(obj.key for obj in manifest.needed()), *base, *_key_objects(store, manifest)])
+    store.lock([*(obj.key for obj in manifest.needed()), *base, *key_objects(store, manifest)])
     return write_once(store, key, data)
 
 
@@ -286,18 +286,17 @@ def _check_base(identity: Ids, base: FilestoreBase) -> None:
         raise Corrupt(f"the manifest of snapshot {own} names packs of its base {base.snapshot_id} in {sorted(folders)}")
 
 
-def _key_objects(store: Store, manifest: AnyManifest) -> list[str]:
-    """Keys of the key objects of an encrypted snapshot: those that exist, and the first one where a bucket with
-    versioning hides it."""
+def key_objects(store: Store, manifest: AnyManifest) -> list[str]:
+    """Keys of the key objects of an encrypted snapshot: the attempt's own one, also where a bucket with versioning
+    hides it, and others that exist, up to MOST_KEYS."""
     if not isinstance(manifest, OuterManifest):
         return []
     identity = manifest.identity
     prefix = naming.keys_prefix(identity.environment_id, identity.snapshot_id)
-    found = [each.key for each in islice(store.list(prefix), MOST_KEYS)]
     first = naming.key_object(identity.environment_id, identity.snapshot_id, manifest.attempt)
-    if first not in found and store.older(first, bool, limit=KEY_BYTES) is not None:
-        found.append(first)
-    return found
+    found = [each.key for each in islice(store.list(prefix), MOST_KEYS) if each.key != first]
+    exists = store.head(first) is not None or store.older(first, bool, limit=KEY_BYTES) is not None
+    return [first, *found] if exists else found
 
 
 def artifact_digest(objects: Iterable[StoredObject]) -> str:
@@ -312,7 +311,7 @@ def check_objects(store: Store, manifest: AnyManifest) -> None:
     object; reads no bytes. Raises Corrupt with the first that does not."""
     identity, base = manifest.identity, manifest.base
     _check_sizes(store, naming.snapshot_prefix(identity.environment_id, identity.snapshot_id), manifest.objects())
-    if isinstance(manifest, OuterManifest) and not _key_objects(store, manifest):
+    if isinstance(manifest, OuterManifest) and not key_objects(store, manifest):
         keys = naming.keys_prefix(identity.environment_id, identity.snapshot_id)
         raise Corrupt(f"{keys} in {store.url} has no key object, so nothing opens the snapshot", keys)
     if base is not None:

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds.commands.copy_remote import CopyRemoteRequest, CopyResult
@@ -56,7 +55,7 @@ def execute(runtime: Runtime, request: CopyRemoteRequest) -> CopyResult:
         _check_base(target, stored.manifest)
         counter = runtime.counter(Step.COPY_REMOTE)
         sent = _Copy(source, target, stored.manifest, counter).run(request.jobs)
-        _copy_keys(source, target, request)
+        _copy_keys(source, target, stored.manifest)
         failpoints.hit("copy-remote-objects")
         if not published:
             _copy_state(source, target, request)
@@ -197,16 +196,15 @@ def _copy_state(source: Store, target: Store, request: CopyRemoteRequest) -> Non
         writer.commit()
 
 
-def _copy_keys(source: Store, target: Store, request: CopyRemoteRequest) -> None:
+def _copy_keys(source: Store, target: Store, manifest: AnyManifest) -> None:
     """The key objects of an encrypted snapshot, and those that were added since an earlier copy. The manifest names
     none of them, so an object that is too large to be one is not copied."""
-    for found in islice(
-        source.list(naming.keys_prefix(request.environment_id, request.snapshot_id)), manifests.MOST_KEYS
-    ):
-        data = source.get(found.key, limit=manifests.KEY_BYTES) if found.size <= manifests.KEY_BYTES else None
+    for key in manifests.key_objects(source, manifest):
+        found = source.head(key)
+        data = source.get(key) if found is not None and found.size <= manifests.KEY_BYTES else None
         if data is not None:
             with _of_target():
-                target.put_if_absent(found.key, data)
+                target.put_if_absent(key, data)
 
 
 def _publish(target: Store, stored: StoredManifest, data: bytes) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ocore_crds import conditions, naming
-from ocore_mover import keys
+from ocore_mover import keys, manifests
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.store import Store, age
 from support.mover.memory_store import MemoryStore
@@ -93,7 +93,7 @@ def test_what_does_not_fit_is_passed_over(store: MemoryStore, own: age.Identity,
         put(store, f"{PREFIX}{place}4.age", age.encrypt(b"\xff\xfe no text", recipients))
         put(store, f"{PREFIX}{place}5.age", age.encrypt(b"no identity", recipients))
         put(store, f"{PREFIX}{place}6.age", age.encrypt(b"", recipients))
-        put(store, f"{PREFIX}{place}7.age", age.encrypt(bytes(keys.LIMIT), recipients))
+        put(store, f"{PREFIX}{place}7.age", age.encrypt(bytes(manifests.KEY_BYTES), recipients))
         put(store, f"{PREFIX}{place}8.age.sig", b"a signature")
     for person in people:
         assert find(store, own, person).secret == own.secret

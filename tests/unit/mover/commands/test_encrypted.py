@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions, naming
+from ocore_mover import manifests
 from support.mover.application import Application
 from support.mover.beside import ENVIRONMENT, Finished, call
 from support.mover.desk import Desk
@@ -285,7 +286,7 @@ def test_a_file_that_is_no_identity(folder: Encrypted, other: Drawer, text: str)
     other.file.chmod(0o600)
     other.file.write_text(other.recipient if text == "recipient" else text)
     done = folder.extract(*other.option)
-    refused(done, conditions.IDENTITY_INVALID)
+    refused(done, conditions.IDENTITY_INVALID, "identity.txt: ")
     assert "QQQ" not in done.message
 
 
@@ -380,6 +381,22 @@ def test_false_key_objects_are_passed_over(folder: Encrypted, drawer: Drawer, ot
     ).stdout
     (true.parent / "a0-0.age").write_bytes(made)
     assert folder.extract(*drawer.option).code == 0
+
+
+def test_a_flood_of_key_objects_hides_none(
+    folder: Encrypted, drawer: Drawer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who can write to the store adds more of them than are read, all before the true one."""
+    monkeypatch.setattr(manifests, "MOST_KEYS", 3)
+    for number in range(5):
+        (folder.keys()[0].parent / f"0-{number}.age").write_bytes(AGE)
+    assert folder.extract(*drawer.option).code == 0
+    target = tmp_path / "remote"
+    target.mkdir()
+    assert call("probe-store", "--store", target.as_uri()).code == 0
+    copy = call("copy-remote", "--store", target.as_uri(), "--source-store", folder.store.as_uri(), *folder.which[2:])
+    assert copy.code == 0, copy.stdout
+    assert (target / folder.keys()[-1].relative_to(folder.store)).exists()
 
 
 def test_a_key_object_for_another_identity_is_refused(folder: Encrypted, drawer: Drawer, other: Drawer) -> None:
