@@ -4,7 +4,6 @@ A snapshot without a manifest does not exist. Keys are relative to the store's p
 can read the outer manifest only. Its inner manifest is one of the encrypted objects.
 """
 
-from abc import abstractmethod
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -229,13 +228,13 @@ class AnyManifest(Tolerant):
     completed_at: Timestamp
 
     @property
-    @abstractmethod
     def base(self) -> FilestoreBase | None:
         """The full snapshot that a differential needs; None of a full one."""
+        raise NotImplementedError
 
-    @abstractmethod
     def objects(self) -> tuple[StoredObject, ...]:
         """The snapshot's own objects, without the manifest itself: what is deleted with it."""
+        raise NotImplementedError
 
     def needed(self) -> tuple[StoredObject, ...]:
         """Every object that a restore reads: its own, and the packs of its base."""

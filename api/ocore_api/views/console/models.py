@@ -459,6 +459,9 @@ class CertifiedSnapshot(Answer):
     )
     store_id: str | None = source("Snapshot status.storeId", "Id of its store. Null before it is known.")
     phase: str | None = source("Snapshot status.phase", "Its phase. Null before the operator has seen it.")
+    recipients: tuple[str, ...] | None = source(
+        "Snapshot status.encryption.recipients", "The age recipients whose identities open it. Null: not encrypted."
+    )
 
 
 class CertificateLine(Answer):
