@@ -450,6 +450,34 @@ def copy_files(
     Console().print(Text(done), soft_wrap=True)
 
 
+@app.command(name="keys")
+def keys_of_snapshots(
+    access: selection.Access,
+    cluster: Cluster,
+    action: Annotated[
+        Literal["list", "add"],
+        typer.Argument(help="list: who can open the snapshots. add: let one more recipient open them."),
+    ],
+    snapshots: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SNAPSHOT]...", help="The default is every encrypted snapshot of the namespace."),
+    ] = None,
+    recipient: Annotated[str, typer.Option("--recipient", help="With add: the new age recipient (age1…).")] = "",
+) -> None:
+    """List who can open encrypted snapshots, or add a recipient: one small object for each, and no data is read. Uses
+    the store with your own keys, and for add your identity (--identity), which stays on this computer."""
+    if (action == "add") != bool(recipient):
+        raise typer.BadParameter("--recipient goes with add")
+    from . import keys
+
+    objects, notes = cluster.objects(), Console(stderr=True)
+    names = [named(each, SNAPSHOT) for each in snapshots or ()]
+    if action == "list":
+        keys.show(objects, Console(), notes, names, access)
+    else:
+        Console().print(Text(keys.add(objects, notes, names, access, recipient)), soft_wrap=True)
+
+
 @app.command(name="retention")
 def show_retention(
     tried: Tried,

@@ -22,10 +22,11 @@ from ocore_crds.kinds import EXTRACT, SNAPSHOT, SNAPSHOT_STORE
 from ocore_crds.reports.extracted import Extracted
 from ocore_crds.resources.extract import ExtractStatus
 from ocore_crds.resources.snapshot import SnapshotStatus
-from ocore_crds.resources.snapshotstore import S3, SnapshotStoreSpec
+from ocore_crds.resources.snapshotstore import SnapshotStoreSpec
 from ocore_crds.text.quantity import counted, human
 
 from . import claims, s3
+from .certificates import ca_of
 from .errors import CliError, Refused, TimedOut
 from .interrupts import pause
 from .objects import Objects, needed
@@ -300,20 +301,4 @@ def _chunks(
     elif spec.s3 is not None:
         keys = s3.credentials(os.environ, access.credentials_file)
         url = s3.url_of(spec.s3, key, access.endpoint)
-        yield from s3.get(url, spec.s3.region, keys, _ca(objects, spec.s3, access.ca_file))
-
-
-def _ca(objects: Objects, store: S3, file: Path | None) -> str | None:
-    """The CA certificates: of the file, else of the ConfigMap that the SnapshotStore names; None: the system's."""
-    if file is not None:
-        try:
-            return file.read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            raise CliError(f"cannot read {file}: {error}") from error
-    if store.ca_bundle is None:
-        return None
-    found = objects.read(f"/api/v1/namespaces/{objects.namespace}/configmaps/{store.ca_bundle.name}") or {}
-    text: str | None = (found.get("data") or {}).get(store.ca_bundle.key)
-    if text is None:
-        raise CliError(f"ConfigMap {store.ca_bundle.name} has no {store.ca_bundle.key}. Give --ca-file")
-    return text
+        yield from s3.get(url, spec.s3.region, keys, ca_of(objects, spec.s3, access.ca_file))

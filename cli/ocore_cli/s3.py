@@ -1,10 +1,11 @@
-"""One GET of one object of an S3 store, with the caller's own credentials. Only the standard library: a program that
-kubectl starts loads no native module for it.
+"""Single requests to an S3 store, with the caller's own credentials. Only the standard library: a program that kubectl
+starts loads no native module for it.
 
 Signature: AWS Signature Version 4 in a header
 (https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html).
 """
 
+import base64
 import configparser
 import hashlib
 import hmac
@@ -13,9 +14,10 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -26,7 +28,6 @@ from .errors import CliError, Denied
 #: Seconds without an answer.
 _TIMEOUT = 60
 _CHUNK = 1024 * 1024
-_EMPTY = hashlib.sha256(b"").hexdigest()
 _CODE = re.compile(rb"<Code>([A-Za-z]{1,64})</Code>")
 HOW = (
     "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN), or give --credentials-file. To need none,"
@@ -72,15 +73,19 @@ def url_of(store: S3, key: str, endpoint: str | None) -> str:
     return f"{parts.scheme}://{store.bucket}.{parts.netloc}/{path}"
 
 
-def signed(url: str, region: str, found: Credentials, now: datetime) -> dict[str, str]:
-    """The headers of a GET. Pure."""
+def signed(
+    url: str, region: str, found: Credentials, now: datetime, data: bytes | None = None, more: Mapping[str, str] = {}
+) -> dict[str, str]:
+    """The headers of a GET, or with `data` of a PUT. `more`: others, with names in lower case. Pure."""
     parts, moment = urlsplit(url), now.strftime("%Y%m%dT%H%M%SZ")
-    headers = {"host": parts.netloc, "x-amz-content-sha256": _EMPTY, "x-amz-date": moment}
+    digest = hashlib.sha256(data or b"").hexdigest()
+    headers = {"host": parts.netloc, "x-amz-content-sha256": digest, "x-amz-date": moment, **more}
     if found.token:
         headers["x-amz-security-token"] = found.token
     names = ";".join(sorted(headers))
     lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-    request = "\n".join(("GET", parts.path, parts.query, lines, names, _EMPTY))
+    method = "GET" if data is None else "PUT"
+    request = "\n".join((method, parts.path, parts.query, lines, names, digest))
     scope = f"{moment[:8]}/{region}/s3/aws4_request"
     text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
     secret = b"AWS4" + found.secret.encode()
@@ -100,17 +105,48 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def get(url: str, region: str, found: Credentials, ca: str | None) -> Iterator[bytes]:
     """The object in chunks. `ca`: certificates (PEM) in place of the system's. Raises CliError."""
+    with _asked(url, region, found, ca) as answer:
+        while chunk := answer.read(_CHUNK):
+            yield chunk
+
+
+def put_new(url: str, region: str, found: Credentials, ca: str | None, data: bytes) -> bool:
+    """Writes a small object; False if it exists, and then it is left unchanged. Raises CliError."""
+    # A bucket that locks what is written accepts only what comes with a checksum.
+    checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
+    try:
+        with _asked(url, region, found, ca, data, {"if-none-match": "*", "x-amz-checksum-sha256": checksum}):
+            return True
+    except Exists:
+        return False
+
+
+class Exists(CliError):
+    """The store has an object of this key."""
+
+
+@contextmanager
+def _asked(
+    url: str,
+    region: str,
+    found: Credentials,
+    ca: str | None,
+    data: bytes | None = None,
+    more: Mapping[str, str] = {},
+) -> Iterator[HTTPResponse]:
+    """The answer to a GET, or with `data` to a PUT. Raises CliError."""
     try:
         context = ssl.create_default_context(cadata=ca)
         opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirect)
-        request = urllib.request.Request(url, headers=signed(url, region, found, datetime.now(UTC)))  # noqa: S310 - url_of
+        headers = signed(url, region, found, datetime.now(UTC), data, more)
+        method = "GET" if data is None else "PUT"
+        request = urllib.request.Request(url, data=data, headers=headers, method=method)  # noqa: S310 - url_of
         with opener.open(request, timeout=_TIMEOUT) as answer:
-            while chunk := answer.read(_CHUNK):
-                yield chunk
+            yield answer
     except urllib.error.HTTPError as error:
         code = _CODE.search(error.read(64 * 1024))
         reason = code[1].decode() if code is not None else error.reason
-        kind = Denied if error.code in (401, 403) else CliError
+        kind = Denied if error.code in (401, 403) else Exists if error.code in (409, 412) else CliError
         raise kind(f"the store answers {error.code} {reason} for {url}. {HOW}") from error
     except (OSError, HTTPException, ValueError) as error:
         raise CliError(
