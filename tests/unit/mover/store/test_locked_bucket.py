@@ -212,7 +212,7 @@ def test_a_manifest_of_any_size_hides_nothing(
     seaweed: SeaweedFS, client: Any, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     burgled = Burgled(seaweed, tmp_path / "desk", prefix)
-    monkeypatch.setattr(manifests, "_max_bytes", lambda: 20_000)
+    monkeypatch.setattr(manifests, "max_bytes", lambda: 20_000)
     key = f"{prefix}/{naming.manifest_key(ENVIRONMENT, SNAPSHOT)}"
     client.put_object(Bucket=LOCKED, Key=key, Body=b"[" * 20_001)
     assert burgled.call("verify").code == 0
