@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -25,7 +24,7 @@ from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_crds.resources.snapshotstore import SnapshotStoreSpec
 from ocore_crds.text.quantity import counted, human
 
-from . import claims, s3
+from . import age, claims, s3
 from .certificates import ca_of
 from .errors import CliError, Refused, TimedOut
 from .interrupts import pause
@@ -34,8 +33,8 @@ from .selection import Access, wanted
 
 #: Seconds after which the operator removes the result, where this process was killed.
 EXPIRES = 3600
-#: Of the name of a result that is encrypted, and the program that decrypts it.
-ENCRYPTED, AGE = ".age", "age"
+#: Of the name of a result that is encrypted.
+ENCRYPTED = ".age"
 #: Seconds between two reads.
 PAUSE = 0.5
 #: Seconds before the wait says what it waits for.
@@ -185,8 +184,7 @@ def _need_identity(snapshot: str, access: Access) -> None:
         )
     if not access.identity.is_file():
         raise Refused(f"{access.identity} is not a file with an identity of age")
-    if shutil.which(AGE) is None:
-        raise CliError("the program age is not installed. Install it: the result is decrypted with it")
+    age.need_program()
 
 
 @contextmanager
@@ -260,7 +258,7 @@ def _decrypt(received: IO[bytes], file: IO[bytes], access: Access) -> None:
     if access.identity is None:
         raise CliError("the result is encrypted. Give --identity FILE")
     done = subprocess.run(
-        [AGE, "--decrypt", "--identity", str(access.identity)],
+        [age.PROGRAM, "--decrypt", "--identity", str(access.identity)],
         stdin=received,
         stdout=file,
         stderr=subprocess.PIPE,

@@ -7,7 +7,6 @@ import html
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from ocore_crds.resources.snapshotstore import S3, SnapshotStoreSpec
 from ocore_crds.text.age_keys import recipient_problem
 from ocore_crds.text.quantity import counted
 
-from . import s3
+from . import age, s3
 from .certificates import ca_of
 from .errors import CliError, Refused
 from .objects import Objects, needed
@@ -110,8 +109,7 @@ def add(objects: Objects, notes: Console, names: Sequence[str], access: Access, 
     identity = access.identity
     if identity is None or not identity.is_file():
         raise Refused("give --identity FILE: an identity file that opens these snapshots now")
-    if shutil.which("age") is None:
-        raise CliError("the program age is not installed. Install it: it decrypts and encrypts the key objects")
+    age.need_program()
     added = known = 0
     for sealed in _chosen(objects, names, access):
         own = _own(sealed, identity)
@@ -172,7 +170,7 @@ def _own(sealed: _Sealed, identity: Path) -> bytes:
 
 
 def _age(arguments: list[str], data: bytes) -> bytes:
-    return _run(["age", *arguments], data)
+    return _run([age.PROGRAM, *arguments], data)
 
 
 def _run(command: list[str], data: bytes) -> bytes:
