@@ -1,5 +1,6 @@
 """What code in a copy may take of the server: locks, also where it takes all at once, again and again, or elsewhere."""
 
+import contextlib
 import itertools
 import threading
 import time
@@ -187,15 +188,20 @@ def test_row_131_a_session_that_we_may_not_end_protects_no_other(site_any: Site,
     ended: list[str | None] = []
 
     def attack() -> None:
-        with opened(site_any, tmp_path) as role:
-            first, session = connected(role), connected(role)
-            gone = f"SELECT FROM pg_stat_activity WHERE pid = {first.info.backend_pid}"
-            first.close()
-            while site_any.server.execute(gone):
-                time.sleep(0.1)
-            # It gets the first free slot of the server, so it is listed before the session that is left.
-            with site_any.server.connect(site_any.names.restored):
-                ended.append(failing(session, *HOLD))
+        with opened(site_any, tmp_path) as role, contextlib.ExitStack() as stack:
+            # The sessions are ended in the order of this function, which is that of the server's free slots.
+            listed = "SELECT pid FROM pg_stat_get_activity(NULL)"
+            for _ in range(50):
+                other = stack.enter_context(site_any.server.connect(site_any.names.restored))
+                session = connected(role)
+                pids = [row[0] for row in site_any.server.execute(listed)]
+                if pids.index(other.info.backend_pid) < pids.index(session.info.backend_pid):
+                    break
+                other.close()
+                session.close()
+            else:
+                pytest.fail("no session of the superuser was listed before the copy's")
+            ended.append(failing(session, *HOLD))
 
     with pytest.raises(MoverError, match="locks"):
         attack()
