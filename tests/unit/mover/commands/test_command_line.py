@@ -124,7 +124,7 @@ def family(pid: int) -> set[Path]:
     """The folders of a process and its descendants."""
     parents: dict[str, str] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
+        with contextlib.suppress(OSError):  # it has ended
             parents[path.parent.name] = path.read_text(errors="replace").rpartition(")")[2].split()[1]
     found = {str(pid)}
     while more := {child for child, parent in parents.items() if parent in found} - found:
