@@ -150,11 +150,12 @@ def test_no_program_has_the_password_in_its_arguments_or_environment(site_any: S
         for path in family(process.pid):
             with contextlib.suppress(OSError):
                 command = (path / "cmdline").read_bytes()
-                commands.add(command.split(b"\0")[0].rpartition(b"/")[2])
+                # Behind the loader of the wheels, where the server has no package.
+                commands |= {part.rpartition(b"/")[2] for part in command.split(b"\0")}
                 seen |= {command, (path / "environ").read_bytes()}
     done = finish(process)
     assert done.code == 0, done.stdout
-    assert commands & {b"pg_dump", b"setpriv"}
+    assert b"pg_dump" in commands
     assert not [text for text in seen if site_any.role.password.encode() in text]
 
 
