@@ -249,6 +249,7 @@ def _lines(world: World, obj: Object, runs: Sequence[Run]) -> Iterator[Line]:
     yield _condition(world, ENVIRONMENT, obj, status.conditions, c.READY, _summary(status))
     yield _rollback_ready(world, obj, status.conditions)
     yield _encryption(world, obj)
+    yield from _signatures(world, obj)
     snapshots, rollbacks = ([run for run in runs if run.kind is kind] for kind in (SNAPSHOT, ROLLBACK))
     policy = next((each for each in world.of(SNAPSHOT_POLICY) if each["metadata"]["name"] == name), None)
     yield from _policy(world, name, policy)
@@ -273,6 +274,24 @@ def _encryption(world: World, obj: Object) -> Line:
     )
     text = f"to {shown(recipients)} only: if this identity is lost, no one can restore a snapshot. Add another one."
     return Line("warning", what, text, fix)
+
+
+def _signatures(world: World, obj: Object) -> Iterator[Line]:
+    """Numbers of the environment's signed snapshots. Retention leaves gaps, and so does who hides one."""
+    found = [(each.get("status") or {}) for each in world.of(SNAPSHOT)]
+    own = obj["metadata"].get("uid") if obj["spec"].get("id") is None else obj["spec"]["id"]
+    numbers = sorted(
+        status["signature"]["sequence"]
+        for status in found
+        if (status.get("signature") or {}).get("signer") and (status.get("source") or {}).get("environmentId") == own
+    )
+    if numbers:
+        missing = numbers[-1] - numbers[0] + 1 - len(set(numbers))
+        text = (
+            f"the newest signed snapshot has number {numbers[-1]}. Of those from {numbers[0]} on {missing} are not"
+            " here: retention deletes some, too."
+        )
+        yield Line("ok", "Signatures", text)
 
 
 def _given(obj: Object | None) -> Encryption | None:

@@ -201,6 +201,11 @@ def attempt_prefix(environment_id: str, snapshot_id: str, attempt: str) -> str:
     return snapshot_prefix(environment_id, snapshot_id) + f"{attempt}/"
 
 
+def signature_key(environment_id: str, snapshot_id: str, attempt: str) -> str:
+    """Key of the signature of the manifest that an attempt writes."""
+    return attempt_prefix(environment_id, snapshot_id, attempt) + "manifest.sig"
+
+
 def lock_of(key: str) -> Literal["Snapshot", "Attempt"] | None:
     """How an object is locked, in a store that locks: a manifest as its snapshot, an attempt's artifacts for a day at
     first, in case that it fails. None: it is replaced or deleted while the snapshot exists."""

@@ -106,8 +106,12 @@ class PatientStore(GuardedStore):
     def purge(self, prefix: str) -> KeptVersions | None:
         return self._patience.run(lambda: super(PatientStore, self).purge(prefix))
 
-    def older(self, key: str, matches: Callable[[bytes], bool], *, limit: int) -> bytes | None:
-        return self._patience.run(lambda: super(PatientStore, self).older(key, matches, limit=limit))
+    def older(
+        self, key: str, matches: Callable[[bytes], bool], *, limit: int, oldest_first: bool = False
+    ) -> bytes | None:
+        return self._patience.run(
+            lambda: super(PatientStore, self).older(key, matches, limit=limit, oldest_first=oldest_first)
+        )
 
     def recover(self, prefix: str, objects: Collection[StoredObject]) -> tuple[str, ...]:
         return self._patience.run(lambda: super(PatientStore, self).recover(prefix, objects))

@@ -6,7 +6,7 @@ limit.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from ocore_crds import conditions
@@ -24,7 +24,7 @@ FOREIGN_TRIES = 5
 #: Folders of all environments that are not ours which are counted, at most.
 FOREIGN_COUNTED = 100_000
 #: What makes a manifest unreadable, and not the store: it is counted and named, and the others are read.
-UNREADABLE = (conditions.CORRUPT, conditions.MANIFEST_TOO_LARGE)
+UNREADABLE = (conditions.CORRUPT, conditions.MANIFEST_TOO_LARGE, conditions.SIGNATURE_INVALID)
 
 _UUID = re.compile(UUID_PATTERN)
 
@@ -48,11 +48,13 @@ def after(store: Store, wanted: Mapping[str, str], position: str) -> Iterator[tu
                 yield environment_id, snapshot_id
 
 
-def read(store: Store, environment_id: str, snapshot_id: str) -> StoredManifest | MoverError | None:
-    """The manifest; why it cannot be read; None where there is none. Raises MoverError where the store does not
-    answer."""
+def read(
+    store: Store, environment_id: str, snapshot_id: str, *, signers: Sequence[str] = ()
+) -> StoredManifest | MoverError | None:
+    """The manifest; why it cannot be read; None where there is none. `signers`: one that none of these keys has signed
+    cannot be read. Raises MoverError where the store does not answer."""
     try:
-        return manifests.find(store, environment_id, snapshot_id, readers=READERS)
+        return manifests.find(store, environment_id, snapshot_id, readers=READERS, signers=signers)
     except MoverError as error:
         if error.reason not in UNREADABLE:
             raise

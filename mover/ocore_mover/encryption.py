@@ -167,6 +167,7 @@ class Encrypting:
             started_at=manifest.started_at,
             consistent_at=manifest.consistent_at,
             completed_at=manifest.completed_at,
+            signature=manifest.signature,
             encryption=Encryption(public_key=self._identity.recipient, recipients=self._recipients),
             inner=inner.key,
             stored=(inner, *document.objects()),

@@ -4,11 +4,11 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
@@ -30,6 +30,9 @@ from ocore_mover.report import Counter
 from ocore_mover.store.interface import Store, abort_uploads
 from ocore_mover.workers import run_workers
 
+if TYPE_CHECKING:
+    from ocore_mover.signatures import Signer
+
 log = logging.getLogger(__name__)
 
 #: What the JSON parser and the model's errors need for each array, object and comma (bytes). Measured: 220 to 980,
@@ -37,6 +40,8 @@ log = logging.getLogger(__name__)
 _BYTES_PER_TOKEN = 1024
 #: The bytes themselves: received, joined, parsed.
 _COPIES = 3
+#: Why the bytes of a manifest are not those of a snapshot.
+_NO_SNAPSHOT = (conditions.CORRUPT, conditions.MANIFEST_TOO_LARGE, conditions.SIGNATURE_INVALID)
 #: Keys of one deletion: a listing is never kept whole.
 DELETE_BATCH = 1000
 #: Bytes of a key object at most. One for 20 recipients has 2.5 KiB.
@@ -66,8 +71,8 @@ class StoredManifest:
     recovered: tuple[str, ...] = ()  # keys of objects of which the store reads an older version
 
 
-def write(store: Store, manifest: Manifest | OuterManifest) -> StoredManifest:
-    """Publishes a snapshot: writes its manifest, reads it back and compares.
+def write(store: Store, manifest: Manifest | OuterManifest, signer: "Signer | None" = None) -> StoredManifest:
+    """Publishes a snapshot: writes its manifest, reads it back and compares. `signer`: signs it before.
 
     The first manifest wins: raises MoverError ManifestExists if another attempt has written one. An identical manifest
     is accepted, because the answer to an earlier write may be lost. Raises Corrupt if the read-back differs.
@@ -76,6 +81,8 @@ def write(store: Store, manifest: Manifest | OuterManifest) -> StoredManifest:
     key = naming.manifest_key(identity.environment_id, identity.snapshot_id)
     _check_keys(manifest)
     data = encoded(key, manifest)
+    if signer is not None:
+        signer.write(store, manifest, data)
     created = publish(store, manifest, key, data)
     if created is not None:
         return StoredManifest(manifest, key, created)
@@ -97,7 +104,7 @@ def publish(store: Store, manifest: Manifest | OuterManifest, key: str, data: by
     """As :func:`write_once`, of a manifest's bytes. Everything that a restore needs is locked before, where the store
     locks: no snapshot exists without its lock."""
     base = (manifest.base.manifest_key,) if manifest.base is not None else ()
-    store.lock([*(obj.key for obj in manifest.needed()), *base, *key_objects(store, manifest)])
+    store.lock([*(obj.key for obj in manifest.needed()), *base, *beside(store, manifest)])
     return write_once(store, key, data)
 
 
@@ -116,21 +123,23 @@ def write_once(store: Store, key: str, data: bytes) -> str | None:
     return None
 
 
-def read(store: Store, environment_id: str, snapshot_id: str, *, sha256: str | None = None) -> StoredManifest:
+def read(
+    store: Store, environment_id: str, snapshot_id: str, *, sha256: str | None = None, signers: Sequence[str] = ()
+) -> StoredManifest:
     """Reads a manifest. Raises MoverError SnapshotNotFound, and Corrupt if it is invalid, or its ids or SHA-256
-    differ.
+    differ. `signers`: see :func:`find`.
 
     With `sha256`, from a status that no one who can write to the bucket has written, a bucket with versioning reads the
     versions of manifest and objects that were stored: overwritten and hidden ones, too.
     """
-    return read_bytes(store, environment_id, snapshot_id, sha256=sha256)[0]
+    return read_bytes(store, environment_id, snapshot_id, sha256=sha256, signers=signers)[0]
 
 
 def read_bytes(
-    store: Store, environment_id: str, snapshot_id: str, *, sha256: str | None = None
+    store: Store, environment_id: str, snapshot_id: str, *, sha256: str | None = None, signers: Sequence[str] = ()
 ) -> tuple[StoredManifest, bytes]:
     """As :func:`read`, with the manifest's bytes as they are stored."""
-    found = _find(store, environment_id, snapshot_id, sha256, older=True)
+    found = _find(store, environment_id, snapshot_id, sha256, older=True, signers=signers)
     if found is None:
         raise MoverError(
             conditions.SNAPSHOT_NOT_FOUND,
@@ -144,21 +153,41 @@ def read_bytes(
 
 
 def find(
-    store: Store, environment_id: str, snapshot_id: str, *, sha256: str | None = None, readers: int = 1
+    store: Store,
+    environment_id: str,
+    snapshot_id: str,
+    *,
+    sha256: str | None = None,
+    readers: int = 1,
+    signers: Sequence[str] = (),
 ) -> StoredManifest | None:
     """As :func:`read`, but returns None if the store has no manifest. `readers`: threads that share this Job's
-    memory."""
-    found = _find(store, environment_id, snapshot_id, sha256, readers)
+    memory.
+
+    `signers`: a manifest whose SHA-256 is not known must be signed by one of these keys; raises MoverError
+    SignatureInvalid. Of several versions in a bucket with versioning the oldest one that is counts: who has stolen the
+    signing key cannot replace a snapshot.
+    """
+    found = _find(store, environment_id, snapshot_id, sha256, readers, signers=signers)
     return found[0] if found is not None else None
 
 
 def _find(
-    store: Store, environment_id: str, snapshot_id: str, sha256: str | None, readers: int = 1, *, older: bool = False
+    store: Store,
+    environment_id: str,
+    snapshot_id: str,
+    sha256: str | None,
+    readers: int = 1,
+    *,
+    older: bool = False,
+    signers: Sequence[str] = (),
 ) -> tuple[StoredManifest, bytes] | None:
     """In one request: a manifest that is too large is not read to its end. `older`: where the newest version has
     another SHA-256, or is too large, an older one counts."""
     key = naming.manifest_key(environment_id, snapshot_id)
     limit = max_bytes() // readers
+    if signers and sha256 is None:
+        return _signed(store, key, limit, readers, signers)
     refused: StoreError | None = None
     try:
         data = store.get(key, limit=limit)
@@ -173,6 +202,31 @@ def _find(
     if refused is not None:
         raise too_large(key, f"is larger than {human(limit)}") from refused
     return None
+
+
+def _signed(
+    store: Store, key: str, limit: int, readers: int, signers: Sequence[str]
+) -> tuple[StoredManifest, bytes] | None:
+    from ocore_mover import signatures  # most commands read no manifest whose SHA-256 is not known
+
+    refused: list[MoverError] = []
+
+    def is_signed(data: bytes) -> bool:
+        try:
+            signatures.check(store, _checked(store, key, data, None, readers=readers).manifest, data, signers)
+        except MoverError as error:
+            if error.reason not in _NO_SNAPSHOT:
+                raise
+            refused.append(error)
+            return False
+        return True
+
+    data = store.older(key, is_signed, limit=limit, oldest_first=True)
+    if data is None:  # also where the bucket has no versions
+        data = store.get(key, limit=limit)
+        if data is not None and not is_signed(data):
+            raise refused[-1]
+    return (_checked(store, key, data, None, readers=readers), data) if data is not None else None
 
 
 def _recovered(store: Store, stored: StoredManifest) -> tuple[str, ...]:
@@ -299,6 +353,11 @@ def key_objects(store: Store, manifest: AnyManifest) -> list[str]:
     return [first, *found] if exists else found
 
 
+def beside(store: Store, manifest: AnyManifest) -> list[str]:
+    """Keys of what belongs to a snapshot and is not named by its manifest: the signature, and :func:`key_objects`."""
+    return [*manifest.signature_keys(), *key_objects(store, manifest)]
+
+
 def artifact_digest(objects: Iterable[StoredObject]) -> str:
     """One SHA-256 for an artifact of many objects: over its lines ``<sha256>  <key>``, sorted as bytes, in the format
     of ``sha256sum`` (docs/format.md)."""
@@ -422,7 +481,10 @@ def delete_leftovers(store: Store, environment_id: str, snapshot_id: str) -> int
     manifest can still be fixed.
     """
     found = find(store, environment_id, snapshot_id)
-    keep = frozenset((found.key, *(obj.key for obj in found.manifest.objects()))) if found is not None else frozenset()
+    keep: frozenset[str] = frozenset()
+    if found is not None:
+        own = (obj.key for obj in found.manifest.objects())
+        keep = frozenset((found.key, *own, *found.manifest.signature_keys()))
     keep |= {naming.state_key(environment_id, snapshot_id)}
     below = [naming.dependents_prefix(environment_id, snapshot_id)]  # written at any time, and so no set of keys
     if found is not None:

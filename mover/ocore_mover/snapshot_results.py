@@ -56,6 +56,7 @@ def of(
         read_back=read_back,
         base_snapshot_id=named.base.snapshot_id if named.base is not None else "",
         encryption=named.encryption if isinstance(named, OuterManifest) else None,
+        signature=named.signature,
         state=state,
         checksums={"manifest": stored.sha256, **checksums},
         paths={"manifest": stored.key, **paths},

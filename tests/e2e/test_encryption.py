@@ -1,6 +1,9 @@
 """Snapshots that are encrypted to keys of a person: what the bucket shows, and who can roll back to one."""
 
 import json
+import subprocess
+import uuid
+from pathlib import Path
 
 import pytest
 
@@ -14,13 +17,18 @@ LETTER = "a sentence that no one else may read"
 
 
 @pytest.mark.timeout(600)
-def test_row_151_a_bucket_without_identity_shows_nothing_and_opens_nothing(cluster: Cluster, servers: Servers) -> None:
+def test_row_151_a_bucket_without_identity_shows_nothing_and_opens_nothing(
+    cluster: Cluster, servers: Servers, tmp_path: Path
+) -> None:
     alice, bob, mallory = (Identity.generate() for _ in range(3))
     with make_site(cluster, servers) as site:
         names = {"alice": alice, "bob": bob, "mallory": mallory}
         drawers = [secret(name, site.namespace, **{"identity.txt": who.secret}) for name, who in names.items()]
-        cluster.apply(*drawers)
-        _encrypt(site, alice.recipient, bob.recipient)
+        private, public = _signing_key(tmp_path)
+        cluster.apply(*drawers, secret("signing", site.namespace, **{"ssh-privatekey": private}))
+        _encrypt(
+            site, alice.recipient, bob.recipient, signing={"publicKeys": [public], "secretRef": {"name": "signing"}}
+        )
         site.load(3)
         with site.connect() as connection:
             connection.execute("CREATE TABLE letter AS SELECT %s::text AS body", [LETTER])
@@ -29,6 +37,7 @@ def test_row_151_a_bucket_without_identity_shows_nothing_and_opens_nothing(clust
         sealed = site.completed("Snapshot", "sealed")
         assert sorted(sealed["status"]["encryption"]["recipients"]) == sorted((alice.recipient, bob.recipient))
         assert sealed["status"]["fullFilestore"] is True
+        assert sealed["status"]["signature"]["sequence"] == 1
         _bucket_shows_nothing(site)
 
         # Without an identity, no Job; with a foreign one, nothing is stopped.
@@ -50,21 +59,50 @@ def test_row_151_a_bucket_without_identity_shows_nothing_and_opens_nothing(clust
         site.files_fit()
 
         # The object is lost, and comes back from the outer manifest alone. Its environment's id is that of the object.
+        # What someone else has put into the bucket is not imported: it is not signed by the environment's key.
         set_marker(site, 9)
         site.gone("Snapshot", "sealed")
+        false = _forged(site, sealed["status"]["id"])
         cluster.patch("SnapshotStore", site.store, site.namespace, {"spec": {"import": True}})
         imported = f"imported-{sealed['status']['id']}"
         found = cluster.wait("Snapshot", imported, site.namespace, lambda o: is_true(o, "Complete"), 120, "imported")
-        for field in ("manifestSha256", "encryption", "serverMajor"):
+        for field in ("manifestSha256", "encryption", "serverMajor", "signature"):
             assert found["status"][field] == sealed["status"][field], field
+        store = cluster.wait("SnapshotStore", site.store, site.namespace, _looked, 120, "imported")
+        (skipped,) = store["status"]["import"]["skippedExamples"]
+        assert false in skipped
+        assert "Its signature does not exist" in skipped
         site.rollback("by-alice", imported, identitySecretRef={"name": "alice"})
         site.completed("Rollback", "by-alice")
         assert marker(site) == 3
 
 
-def _encrypt(site: Site, *recipients: str) -> None:
-    """The store's next snapshots are for these."""
-    spec = {"encryption": {"recipients": list(recipients)}}
+def _signing_key(folder: Path) -> tuple[str, str]:
+    """A private and a public key, as the guide makes them."""
+    file = folder / "signing"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "jobs", "-f", file], check=True)
+    return file.read_text(), file.with_suffix(".pub").read_text().strip()
+
+
+def _forged(site: Site, snapshot_id: str) -> str:
+    """Copies a snapshot under another id, as who can write to the bucket does it. Returns the id."""
+    client, forged = site.servers.s3_client(), str(uuid.uuid4())
+    for key in stored_keys(site):
+        if snapshot_id in key and not key.endswith(".sig"):
+            body = client.get_object(Bucket=site.bucket, Key=f"test/{key}")["Body"].read()
+            if key.endswith("manifest.json"):
+                body = body.replace(snapshot_id.encode(), forged.encode())
+            client.put_object(Bucket=site.bucket, Key=f"test/{key.replace(snapshot_id, forged)}", Body=body)
+    return forged
+
+
+def _looked(store: Object) -> bool:
+    return bool((store["status"].get("import") or {}).get("skipped"))
+
+
+def _encrypt(site: Site, *recipients: str, signing: Object) -> None:
+    """The store's next snapshots are for these, and signed."""
+    spec = {"encryption": {"recipients": list(recipients)}, "signing": signing}
     site.cluster.patch("SnapshotStore", site.store, site.namespace, {"spec": spec})
 
     def observed(obj: Object) -> bool:
@@ -88,7 +126,7 @@ def _bucket_shows_nothing(site: Site) -> None:
             plain.add(key.rpartition("/")[2])
         else:
             assert body.startswith(AGE), key
-    assert plain <= {"manifest.json", "state.json", "ocore-store.json"}, plain
+    assert plain <= {"manifest.json", "manifest.sig", "state.json", "ocore-store.json"}, plain
 
 
 def _jobs_of(site: Site, obj: Object) -> list[str]:

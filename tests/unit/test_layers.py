@@ -28,6 +28,7 @@ ALSO_PURE = (
 #: uses only `intern` of sys.
 HARMLESS = {
     "abc",
+    "base64",
     "collections",
     "cronsim",
     "dataclasses",

@@ -9,6 +9,7 @@ from ocore_crds.model import Model, Uuid
 from ocore_crds.reports.base import Line
 from ocore_crds.resources import layouts
 from ocore_crds.resources.layouts import Layout
+from ocore_crds.resources.signing import PublicKey
 
 #: What a scratch folder is where none is given: an emptyDir of the pod.
 TMP = "/tmp"  # noqa: S108 - only the command's own folder below it is used
@@ -76,6 +77,13 @@ class StoreAccess(SourceStore):
     )
     lock_days: Annotated[int | None, Option("s3-lock-days")] = Field(
         default=None, ge=1, description="Days for which a snapshot is locked; goes with --s3-lock."
+    )
+    signers: Annotated[tuple[PublicKey, ...], Option("signer")] = Field(
+        default=(),
+        description=(
+            "Ed25519 public key (ssh-ed25519 …); may be repeated. A manifest whose SHA-256 is not known counts only"
+            " with a signature of one of them."
+        ),
     )
     read_only: Annotated[bool, Option("store-read-only")] = Field(
         default=False, description="Never write to the store, whatever the credentials allow."

@@ -10,6 +10,7 @@ from ocore_crds.commands.parts import TMP, BaseSnapshot, Option, SignalWait, Sto
 from ocore_crds.model import Uuid
 from ocore_crds.reports.facts import SnapshotSizes
 from ocore_crds.resources.encryption import Recipient
+from ocore_crds.resources.signing import Predecessor, Signature
 from ocore_crds.stored.manifest import Encryption, Evidence, Identity
 from ocore_crds.stored.snapshot_state import StoredState
 
@@ -38,6 +39,13 @@ class SnapshotRequest(OnEnvironment):
     recipients: Annotated[tuple[Recipient, ...], Option("recipient")] = Field(
         default=(), description="Encrypt to this public key of age (age1…); may be repeated. Default: no encryption."
     )
+    signing_key: str | None = Field(
+        default=None,
+        description="Folder with the file ssh-privatekey: sign the manifest with it. Its public key is a --signer.",
+    )
+    previous: Predecessor | None = Field(
+        default=None, description="The signed snapshot before this one. Absent: this is the first."
+    )
     quiesce: SignalWait | None = Field(default=None, description="Freeze when the signal appears.")
     base: Annotated[BaseSnapshot | None, Option("base-")] = Field(default=None, description="Absent: a full.")
     state: StoredState | None = Field(
@@ -48,6 +56,8 @@ class SnapshotRequest(OnEnvironment):
     def _fits(self) -> "SnapshotRequest":
         if self.config_file and (self.config is not None or self.filestore is None):
             raise ValueError("give --config-file with --claim and without --config")
+        if self.signing_key is not None and not self.store.signers:
+            raise ValueError("give --signing-key with --signer: its own public key, with which it is checked")
         identity = self.identity
         ids = (self.environment_id, self.snapshot_id)
         if identity is not None and (identity.environment_id, identity.snapshot_id) != ids:
@@ -85,6 +95,7 @@ class SnapshotResult(SnapshotSizes):
         description="Id of the full snapshot that has the files which this one does not store. Empty: a full.",
     )
     encryption: Encryption | None = Field(default=None, description="None: the snapshot is not encrypted.")
+    signature: Signature | None = Field(default=None, description="None: the snapshot is not signed.")
     state: StoredState | None = Field(
         default=None,
         description="What the state object in the store has. None: it has none, or an older mover reports.",

@@ -13,6 +13,7 @@ from ocore_crds.resources.layouts import Layout
 from ocore_crds.resources.recovery_evidence import RecoveryEvidence
 from ocore_crds.resources.remote_copy import RemoteCopy
 from ocore_crds.resources.restore_test import RestoreTestRequest, RestoreTestStatus
+from ocore_crds.resources.signing import Signature
 from ocore_crds.schema.cel_rules import immutable, rule, validations
 from ocore_crds.stored.manifest import Evidence
 from ocore_crds.stored.snapshot_state import StoredState
@@ -312,6 +313,9 @@ class SnapshotStatus(ObjectStatus):
     manifest_sha256: str | None = Field(default=None, description="SHA-256 of the manifest.")
     encryption: SnapshotEncryption | None = Field(
         default=None, description="To whom it is encrypted. Absent: it is not encrypted."
+    )
+    signature: Signature | None = Field(
+        default=None, description="Who signed it, and its place among the environment's. Absent: it is not signed."
     )
     server_version: str | None = Field(default=None, description="Version of the PostgreSQL server.")
     server_major: int | None = Field(default=None, description="Its major version.")

@@ -8,6 +8,7 @@ from ocore_crds.conditions import ObjectStatus
 from ocore_crds.model import KeyRef, LocalRef, Model, ObjectName, RelativePath, Sentence, StatusModel, Timestamp
 from ocore_crds.reports.stored_contents import ForeignEnvironment, OrphanFigures, RemovedFigures
 from ocore_crds.resources.encryption import Encryption
+from ocore_crds.resources.signing import Signing
 from ocore_crds.schema.cel_rules import exactly_one, immutable, rule, validations
 
 _KEY_PART = r"\.?[A-Za-z0-9!_*'()=-][A-Za-z0-9!_.*'()=-]*"  # neither "." nor ".."
@@ -130,6 +131,13 @@ class SnapshotStoreSpec(Model):
         description=(
             "Encrypt each snapshot that is taken into this store, so that the store's keys do not open it. Such"
             " snapshots are full ones. Applies to new snapshots; remote copies are encrypted as the Snapshot is."
+        ),
+    )
+    signing: Signing | None = Field(
+        default=None,
+        description=(
+            "Sign each snapshot that is taken into this store, and import only what is signed: who can write to the"
+            " bucket cannot add one."
         ),
     )
     import_: bool = Field(

@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ocore_crds import naming
 from ocore_crds.model import Sha256, Timestamp, Tolerant, Uuid
 from ocore_crds.resources.layouts import Layout
+from ocore_crds.resources.signing import Signature
 
 FORMAT = "ocore-snapshot"
 #: Of a full snapshot, and of one whose filestore is a differential: an older reader must refuse it, not restore half of
@@ -226,6 +228,7 @@ class AnyManifest(Tolerant):
         description="When the database's snapshot was exported: the point in time that it shows."
     )
     completed_at: Timestamp
+    signature: Signature | None = Field(default=None, description="Who signed this manifest. Absent: it is not signed.")
 
     @property
     def base(self) -> FilestoreBase | None:
@@ -235,6 +238,13 @@ class AnyManifest(Tolerant):
     def objects(self) -> tuple[StoredObject, ...]:
         """The snapshot's own objects, without the manifest itself: what is deleted with it."""
         raise NotImplementedError
+
+    def signature_keys(self) -> tuple[str, ...]:
+        """Key of the signature of a signed one."""
+        ids = self.identity
+        if self.signature is None:
+            return ()
+        return (naming.signature_key(ids.environment_id, ids.snapshot_id, self.attempt),)
 
     def needed(self) -> tuple[StoredObject, ...]:
         """Every object that a restore reads: its own, and the packs of its base."""

@@ -21,6 +21,9 @@ def check_copy(
         if stored is None:
             raise _lost(store, f"{naming.manifest_key(environment_id, snapshot_id)} is missing")
         manifests.check_objects(guarded, stored.manifest)
+        for key in stored.manifest.signature_keys():
+            if guarded.head(key) is None:
+                raise _lost(store, f"{key} is missing, without which it is not imported")
         _check_base(guarded, stored)
     except Corrupt as error:
         raise _lost(store, error.message) from error

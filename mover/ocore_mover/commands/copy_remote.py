@@ -5,6 +5,7 @@ manifest's SHA-256: with the same manifest, every object has the digest that the
 killed is continued: an object that is in the remote store with its size and SHA-256 is not sent again.
 """
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from ocore_mover.report import Counter
 from ocore_mover.store.interface import Store, abort_uploads
 from ocore_mover.store.probe import store_id
 from ocore_mover.workers import run_workers
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ def execute(runtime: Runtime, request: CopyRemoteRequest) -> CopyResult:
         counter = runtime.counter(Step.COPY_REMOTE)
         sent = _Copy(source, target, stored.manifest, counter).run(request.jobs)
         _copy_keys(source, target, stored.manifest)
+        _copy_signature(source, target, stored.manifest)
         failpoints.hit("copy-remote-objects")
         if not published:
             _copy_state(source, target, request)
@@ -205,6 +209,20 @@ def _copy_keys(source: Store, target: Store, manifest: AnyManifest) -> None:
         if data is not None:
             with _of_target():
                 target.put_if_absent(key, data)
+
+
+def _copy_signature(source: Store, target: Store, manifest: AnyManifest) -> None:
+    """What the target has in its place is replaced: without its signature the copy is not imported."""
+    for key in manifest.signature_keys():
+        data = source.get(key, limit=manifests.KEY_BYTES) if source.head(key) is not None else None
+        if data is None:
+            log.warning("the signature of the manifest is missing: the copy is not signed", extra={"key": key})
+            continue
+        with _of_target():
+            if target.head(key) is None or target.get(key) != data:
+                with target.writer(key) as writer:
+                    writer.write(data)
+                    writer.commit()
 
 
 def _publish(target: Store, stored: StoredManifest, data: bytes) -> None:

@@ -70,6 +70,11 @@ def of_snapshot(
     if recipients:
         required.append("encryption: every object with contents")
         proven.append(f"encryption: every object is an age file, which the identities of {', '.join(recipients)} open")
+    if manifest.signature is not None:
+        found = manifest.signature
+        proven.append(
+            f"signature: the manifest names its place in the environment, {found.sequence}, and {found.signer}"
+        )
     proven.append("store: every object was found with its size before the manifest was written")
     return Evidence(
         required=tuple(required),
@@ -95,7 +100,9 @@ def recovered(stored: "StoredManifest", store: Store) -> tuple[str, ...]:
     )
 
 
-def of_verification(stored: "StoredManifest", store: Store, bytes_read: int) -> Evidence:
+def of_verification(
+    stored: "StoredManifest", store: Store, bytes_read: int, *, warnings: Iterable[str] = ()
+) -> Evidence:
     """Evidence of a snapshot whose bytes were read again."""
     manifest = stored.manifest
     objects = len(manifest.needed())
@@ -106,7 +113,7 @@ def of_verification(stored: "StoredManifest", store: Store, bytes_read: int) -> 
     return Evidence(
         required=("every byte of every object",),
         proven=(f"{objects} objects, {human(bytes_read)} read again{packs}, size and SHA-256 as in the manifest",),
-        warnings=recovered(stored, store),
+        warnings=(*recovered(stored, store), *warnings),
     )
 
 

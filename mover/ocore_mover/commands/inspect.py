@@ -1,5 +1,6 @@
 """``inspect``: reports a stored snapshot, or the position of a rollback."""
 
+from collections.abc import Sequence
 from contextlib import closing
 
 from ocore_crds import conditions
@@ -13,11 +14,14 @@ from ocore_mover.errors import MoverError
 from ocore_mover.store.interface import Store
 
 
-def inspect_snapshot(runtime: Runtime, store: Store, environment_id: str, snapshot_id: str) -> SnapshotResult:
-    """The result that `snapshot` reported. Raises MoverError SnapshotNotFound; ObjectsMissing, retryable, where the
+def inspect_snapshot(
+    runtime: Runtime, store: Store, environment_id: str, snapshot_id: str, signers: Sequence[str] = ()
+) -> SnapshotResult:
+    """The result that `snapshot` reported. Raises MoverError SnapshotNotFound; SignatureInvalid where none of the
+    `signers` has signed it; ObjectsMissing, retryable, where the
     store lacks an object that a restore needs."""
     guarded = runtime.guarded(store)
-    stored = manifests.read(guarded, environment_id, snapshot_id)
+    stored = manifests.read(guarded, environment_id, snapshot_id, signers=signers)
     missing = manifests.missing_object(guarded, stored.manifest)
     if missing:
         raise MoverError(
@@ -36,7 +40,8 @@ def execute(runtime: Runtime, request: InspectRequest) -> SnapshotResult | Switc
     follows the databases in any case. Raises MoverError Mismatch.
     """
     if request.snapshot_id is not None and request.store is not None:
-        return inspect_snapshot(runtime, opening.store(request.store), request.environment_id, request.snapshot_id)
+        store, signers = opening.store(request.store), request.store.signers
+        return inspect_snapshot(runtime, store, request.environment_id, request.snapshot_id, signers)
     from ocore_mover.commands.switcher import Switcher
 
     target = opening.rollback_target(

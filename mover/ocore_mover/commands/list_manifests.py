@@ -2,7 +2,7 @@
 rollbacks, as lines of the log."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
@@ -36,13 +36,16 @@ class _Incomplete(SkippedManifest):
 class ListManifests:
     """One run of the command."""
 
-    def __init__(self, runtime: Runtime, store: Store, wanted: Mapping[str, str], position: str) -> None:
+    def __init__(
+        self, runtime: Runtime, store: Store, wanted: Mapping[str, str], position: str, signers: Sequence[str] = ()
+    ) -> None:
         """`wanted`: environment id → project id. `position`: the result's `next` of the page before; empty: the first
-        page."""
+        page. `signers`: a snapshot that none of these keys has signed is skipped."""
         self._runtime = runtime
         self._store = runtime.guarded(store)
         self._wanted = wanted
         self._position = position
+        self._signers = signers
         self._lines: list[str] = []
         self._skipped: list[SkippedManifest] = []
         self._skipped_count = self._incomplete = 0
@@ -123,7 +126,7 @@ class ListManifests:
         return ""
 
     def _read(self, environment_id: str, snapshot_id: str) -> StoredSnapshot | SkippedManifest | None:
-        found = contents.read(self._store, environment_id, snapshot_id)
+        found = contents.read(self._store, environment_id, snapshot_id, signers=self._signers)
         if found is None:
             return None
         key = f"{environment_id}/{snapshot_id}"
@@ -170,4 +173,5 @@ def _skipped(key: str, reason: str) -> SkippedManifest:
 
 def execute(runtime: Runtime, request: ListManifestsRequest) -> ManifestsResult:
     """As :meth:`ListManifests.run`."""
-    return ListManifests(runtime, opening.store(request.store), request.environments, request.after).run()
+    store, signers = opening.store(request.store), request.store.signers
+    return ListManifests(runtime, store, request.environments, request.after, signers).run()

@@ -11,6 +11,7 @@ from ocore_crds import conditions, failpoints, naming
 from ocore_crds.commands.parts import SignalWait
 from ocore_crds.commands.snapshot import SnapshotRequest, SnapshotResult
 from ocore_crds.reports.base import Step
+from ocore_crds.resources.signing import place_after
 from ocore_crds.stored.manifest import (
     AnyManifest,
     ConfigArtifact,
@@ -46,6 +47,7 @@ from ocore_mover.filestore.layout import Capture, CaptureOptions
 from ocore_mover.filestore.readable import check_index
 from ocore_mover.report import now
 from ocore_mover.signals import SignalFile, is_expired
+from ocore_mover.signatures import Signer
 from ocore_mover.store.interface import Store, abort_uploads
 from ocore_mover.store.probe import store_id
 
@@ -127,6 +129,7 @@ class SnapshotRun:
             if found is not None:
                 self._check_base_again(found.manifest)
                 return snapshot_results.of(found, state=self._stored_state())
+            signer = self._signer()
             identity_of_store = store_id(self._store)
             self._remove_leftovers()
             self._open_base()
@@ -134,7 +137,7 @@ class SnapshotRun:
             if self._request.quiesce is not None:
                 self._await_signal(self._request.quiesce)
             taken = self._take()
-            stored, contents = self._publish(taken, identity_of_store, started_at)
+            stored, contents = self._publish(taken, identity_of_store, started_at, signer)
         except BaseException:
             best_effort("partial objects", self._remove_partial)
             raise
@@ -143,6 +146,12 @@ class SnapshotRun:
                 self._base.close()
         failpoints.hit("after-manifest")
         return snapshot_results.of(stored, contents=contents, read_back=self._verify(stored), state=self._request.state)
+
+    def _signer(self) -> Signer | None:
+        request = self._request
+        if request.signing_key is None:
+            return None
+        return Signer.load(Path(request.signing_key), request.store.signers)
 
     def _open_base(self) -> None:
         """Reads what the base has, before anything is frozen. Where it cannot be used, the snapshot is a full one, with
@@ -200,7 +209,8 @@ class SnapshotRun:
 
     def _already_there(self) -> manifests.StoredManifest | None:
         identity = self._identity
-        found = manifests.find(self._store, identity.environment_id, identity.snapshot_id)
+        signers = self._request.store.signers
+        found = manifests.find(self._store, identity.environment_id, identity.snapshot_id, signers=signers)
         if found is not None and found.manifest.attempt != self._attempt:
             raise MoverError(
                 conditions.MANIFEST_EXISTS,
@@ -357,7 +367,7 @@ class SnapshotRun:
         return copy
 
     def _publish(
-        self, taken: _Taken, identity_of_store: str, started_at: str
+        self, taken: _Taken, identity_of_store: str, started_at: str, signer: Signer | None
     ) -> tuple[manifests.StoredManifest, Manifest]:
         """The manifest in the store, and the contents of the snapshot."""
         with self._runtime.step(Step.PUBLISH):
@@ -369,6 +379,7 @@ class SnapshotRun:
                 started_at=started_at,
                 consistent_at=taken.consistent_at,
                 completed_at=now(),
+                signature=place_after(self._request.previous, signer.fingerprint) if signer is not None else None,
                 database=taken.database,
                 filestore=taken.filestore,
                 config=taken.config,
@@ -402,7 +413,7 @@ class SnapshotRun:
                     self._request.state,
                 )
             dependents.enter(self._store, published)
-            stored = manifests.write(self._store, published)
+            stored = manifests.write(self._store, published, signer)
             self._check_base_again(published)
             return stored, manifest
 

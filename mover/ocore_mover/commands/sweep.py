@@ -184,7 +184,14 @@ def _named(manifest: StoredManifest | None, environment_id: str, snapshot_id: st
     if manifest is None:
         return frozenset()
     own = (obj.key for obj in manifest.manifest.objects())
-    return frozenset((manifest.key, naming.state_key(environment_id, snapshot_id), *own))
+    return frozenset(
+        (
+            manifest.key,
+            naming.state_key(environment_id, snapshot_id),
+            *own,
+            *manifest.manifest.signature_keys(),
+        )
+    )
 
 
 def _ours(info: ObjectInfo, prefix: str) -> bool:

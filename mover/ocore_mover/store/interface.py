@@ -116,11 +116,13 @@ class Store(ABC):
     def get(self, key: str, *, limit: int = 64 * 1024 * 1024) -> bytes | None:
         """A small object, or None if it does not exist. Raises StoreError if it is larger than `limit` bytes."""
 
-    def older(self, key: str, matches: Callable[[bytes], bool], *, limit: int) -> bytes | None:
+    def older(
+        self, key: str, matches: Callable[[bytes], bool], *, limit: int, oldest_first: bool = False
+    ) -> bytes | None:
         """With versioning: the contents of a version of a small object that match, also where another one was written
-        over it or a delete marker hides it. The newest version is asked first, then the oldest ones. None: there is
-        none of at most `limit` bytes."""
-        del key, matches, limit
+        over it or a delete marker hides it. The newest version is asked first, then the oldest ones; `oldest_first`:
+        the oldest ones, then the newest. None: there is none of at most `limit` bytes."""
+        del key, matches, limit, oldest_first
         return None
 
     def recover(self, prefix: str, objects: Collection[StoredObject]) -> tuple[str, ...]:

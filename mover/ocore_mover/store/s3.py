@@ -152,9 +152,11 @@ class S3Store(Bucket, Store):
             return None
         return bytes(data)
 
-    def older(self, key: str, matches: Callable[[bytes], bool], *, limit: int) -> bytes | None:
+    def older(
+        self, key: str, matches: Callable[[bytes], bool], *, limit: int, oldest_first: bool = False
+    ) -> bytes | None:
         """See s3_versions.py."""
-        return older(self, key, matches, limit)
+        return older(self, key, matches, limit, oldest_first=oldest_first)
 
     def recover(self, prefix: str, objects: Collection[StoredObject]) -> tuple[str, ...]:
         """See s3_versions.py."""

@@ -53,9 +53,10 @@ class _Candidates:
         else:
             self.oldest.append(version)
 
-    def ordered(self) -> list[ObjectVersion]:
-        """In the order in which they are compared."""
-        return ([self.newest] if self.newest is not None else []) + list(reversed(self.oldest))
+    def ordered(self, *, oldest_first: bool = False) -> list[ObjectVersion]:
+        """In the order in which they are compared: S3 lists the oldest one last."""
+        newest, oldest = [self.newest] if self.newest is not None else [], list(reversed(self.oldest))
+        return oldest + newest if oldest_first else newest + oldest
 
 
 def listed(bucket: Bucket, full_prefix: str) -> Iterator[ObjectVersion]:
@@ -100,14 +101,16 @@ def recover(bucket: Bucket, full_prefix: str, objects: Collection[StoredObject])
     return tuple(recovered)
 
 
-def older(bucket: Bucket, key: str, matches: Callable[[bytes], bool], limit: int) -> bytes | None:
+def older(
+    bucket: Bucket, key: str, matches: Callable[[bytes], bool], limit: int, *, oldest_first: bool = False
+) -> bytes | None:
     """See :meth:`~ocore_mover.store.interface.Store.older`."""
     full_key = bucket.full_key(key)
     candidates = _Candidates()
     for version in _allowed(bucket, full_key):
         if version.key == full_key and not version.marker and version.size <= limit:
             candidates.add(version)
-    for version in candidates.ordered():
+    for version in candidates.ordered(oldest_first=oldest_first):
         data = b"".join(_chunks(bucket, key, version))
         if matches(data):
             return data

@@ -65,9 +65,11 @@ class WrappedStore(Store):
         self._before_read()
         return self._store.get(key, limit=limit)
 
-    def older(self, key: str, matches: Callable[[bytes], bool], *, limit: int) -> bytes | None:
+    def older(
+        self, key: str, matches: Callable[[bytes], bool], *, limit: int, oldest_first: bool = False
+    ) -> bytes | None:
         self._before_read()
-        return self._store.older(key, matches, limit=limit)
+        return self._store.older(key, matches, limit=limit, oldest_first=oldest_first)
 
     def recover(self, prefix: str, objects: Collection[StoredObject]) -> tuple[str, ...]:
         self._before_read()

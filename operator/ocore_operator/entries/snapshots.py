@@ -8,6 +8,7 @@ from ocore_crds.resources.snapshot import SAFETY_TRIGGER
 from ocore_crds.rules.retention import Candidate, Verdict
 from ocore_operator.entries.differentials import Pairing
 from ocore_operator.entries.operations import OperationEntry
+from ocore_operator.entries.signed import Signed
 from ocore_operator.kube.catalog import Catalog, Index, Place
 from ocore_operator.kube.resources import Key
 
@@ -74,6 +75,7 @@ class SnapshotEntry(OperationEntry):
     imported: bool  # an import has brought it back
     retention: Retention
     pairing: Pairing
+    signed: Signed | None
     verified: str  # status of the condition Verified
     verify_full: bool  # it is to be read back
     restore: RestoreTested | None  # of one that was tested, or is to be

@@ -14,6 +14,8 @@ from ocore_crds.resources.workloads import targets
 from ocore_kube.errors import Forbidden, Invalid
 from ocore_operator import clock, encryption, operation_lock, remote_status, sources, summarize
 from ocore_operator.context import Context
+from ocore_operator.entries import snapshots
+from ocore_operator.entries.signed import newest
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Failed, Stalled
 from ocore_operator.frame import effects as frame
@@ -183,7 +185,11 @@ async def _begin(ctx: Context, world: World) -> Requeue | None:
         await operation_lock.acquire(ctx, world.environment, world.snapshot)
     first = next((w for w in targets(world.environment.spec.workloads) if w.has_template), None)
     digest = await scale.running_digest(ctx, world.snapshot.meta.namespace, first) if first is not None else ""
-    status = transitions.started(world.snapshot, world.environment, world.inputs, ctx.now(), image_digest=digest)
+    known = snapshots.of_environment(ctx.catalog, world.snapshot.meta.namespace, world.environment.meta.name)
+    previous = newest((entry.signed for entry in known), world.environment.id)
+    status = transitions.started(
+        world.snapshot, world.environment, world.inputs, ctx.now(), image_digest=digest, previous=previous
+    )
     return await frame.carry_out(ctx, world.snapshot, Record(status))
 
 

@@ -6,6 +6,7 @@ from ocore_crds.resources import remote_copy
 from ocore_crds.resources.restore_test import open_run
 from ocore_crds.rules.retention import candidate_of, told_of
 from ocore_operator.entries import differentials
+from ocore_operator.entries.signed import signed_of
 from ocore_operator.entries.snapshots import RemoteFacts, RestoreTested, Retention, SnapshotEntry
 from ocore_operator.kube.catalog import Work, common, shared
 from ocore_operator.kube.resources import Object
@@ -38,6 +39,7 @@ def entry(obj: Object) -> SnapshotEntry:
             told=told_of(obj),
         ),
         pairing=differentials.pairing_of(obj),
+        signed=signed_of(obj),
         verified=shared(by_type.get(c.VERIFIED, {}).get("status", "Unknown")),
         verify_full=spec.get("verify") == "Full",
         restore=_restore(obj, by_type.get(c.RESTORE_TESTED, {})),

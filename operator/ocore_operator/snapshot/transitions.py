@@ -7,6 +7,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import SNAPSHOT_STEPS, SnapshotResult, VerifyResult
 from ocore_crds.reports.facts import SnapshotSizes
 from ocore_crds.resources.encryption import SnapshotEncryption, recipients_of
+from ocore_crds.resources.signing import Predecessor, place_after
 from ocore_crds.resources.snapshot import (
     EvidenceStatus,
     Progress,
@@ -42,11 +43,20 @@ def queued(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
 
 
 def started(
-    snapshot: Snapshot, environment: Environment, job_inputs: JobInputs, now: datetime, *, image_digest: str = ""
+    snapshot: Snapshot,
+    environment: Environment,
+    job_inputs: JobInputs,
+    now: datetime,
+    *,
+    image_digest: str = "",
+    previous: Predecessor | None = None,
 ) -> SnapshotStatus:
-    """It holds the operation lock: what it sees is frozen, and the deadline is set."""
+    """It holds the operation lock: what it sees is frozen, and the deadline is set. `previous`: the environment's
+    newest signed snapshot."""
     status = summarize.running(snapshot.status, c.RUNNING, "The snapshot has started.", Stamp.of(snapshot.meta, now))
     recipients = recipients_of(environment.spec.encryption, job_inputs.store.spec.encryption)
+    signing = job_inputs.store.spec.signing
+    signs = signing is not None and signing.secret_ref is not None
     source = SnapshotSource(
         environment_id=environment.id,
         environment_name=environment.meta.name,
@@ -72,6 +82,7 @@ def started(
             "store_name": job_inputs.store.meta.name,
             "store_id": job_inputs.store.status.store_id,
             "encryption": SnapshotEncryption(recipients=recipients) if recipients else None,
+            "signature": place_after(previous) if signs else None,
             "filestore": _filestore(environment),
         }
     )
@@ -178,6 +189,7 @@ def completed(
             "manifest_key": result.manifest_key,
             "manifest_sha256": result.manifest_sha256,
             "encryption": SnapshotEncryption(**dict(result.encryption)) if result.encryption is not None else None,
+            "signature": result.signature,
             "server_version": result.server_version or None,
             "server_major": result.server_major or None,
             "client_version": result.client_version or None,

@@ -7,7 +7,7 @@ from ocore_crds import model
 from ocore_crds.reports import extracted
 from ocore_crds.resources import environment, neutralize, scheduling, snapshotpolicy, snapshotstore
 from ocore_crds.schema.from_models import structural
-from ocore_crds.text import age_keys
+from ocore_crds.text import age_keys, ssh_keys
 from support.crds.rules import INT_OR_STRING, REMOVED, Object, changed
 
 UUID = "0f2a1c3e-5b6d-4e7f-8a9b-0c1d2e3f4a5b"
@@ -20,7 +20,13 @@ def recipients(count: int) -> list[str]:
     return [age_keys.recipient(bytes([number]) * age_keys.KEY_BYTES) for number in range(count)]
 
 
+def public_keys(count: int) -> list[str]:
+    """So many different ones that sign."""
+    return [f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'ABCDEFGHIJKLMNOP'[number] * 43}" for number in range(count)]
+
+
 RECIPIENTS = recipients(2)
+PUBLIC_KEYS = public_keys(2)
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
@@ -131,6 +137,7 @@ S3_STORE: Object = {
     "serviceAccountName": "mover",
     "maxConcurrentJobs": 4,
     "encryption": {"recipients": RECIPIENTS},
+    "signing": {"publicKeys": PUBLIC_KEYS, "secretRef": {"name": "signing"}},
     "import": True,
     "takeOver": False,
 }
@@ -415,6 +422,12 @@ PATTERNS: dict[str, Pattern] = {
         ("", "age1", RECIPIENTS[0].upper(), RECIPIENTS[0][:-1] + "b", f"{RECIPIENTS[0][:-1]}\n"),
         suffix=RECIPIENTS[0],
     ),
+    ssh_keys.PUBLIC_KEY_PATTERN: Pattern(
+        (public_keys(3)[2], f"{public_keys(4)[3]} jobs@shop"),
+        ("", "ssh-ed25519", PUBLIC_KEYS[0][:-1], PUBLIC_KEYS[0].replace("ed25519", "rsa"), f"{PUBLIC_KEYS[0]} a\n"),
+        suffix=PUBLIC_KEYS[0],
+    ),
+    "^[0-9a-f]{64}$": Pattern(("0" * 64,), ("0" * 63, "G" * 64, "A" * 64)),
     model.UUID_PATTERN: Pattern((UUID,), (UUID.upper(), UUID.replace("-", "0"), f"{UUID[:-1]}g"), suffix=UUID),
     model.NAMESPACE_PATTERN: Pattern(("a", "a-b", "0"), ("A", "-a", "a-", "a.b", "a/b", "a\n")),
     model.NAME_PATTERN: Pattern(("a", "a-b.c", "0"), ("A", "-a", "a-", "a_b", "a/b", "a\n")),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
+from ocore_crds.text.age_keys import RECIPIENT_PATTERN
 from support.crds.rules import (
     LIST_KEYS,
     REMOVED,
@@ -19,7 +20,7 @@ from support.crds.rules import (
     schema_of,
     steps,
 )
-from support.crds.samples import CEL, COMPANIONS, FREE, PATTERNS, SPECS, Cel, recipients, sample
+from support.crds.samples import CEL, COMPANIONS, FREE, PATTERNS, SPECS, Cel, public_keys, recipients, sample
 
 SCHEMAS = {kind: schema_of(crd) for kind, crd in crds().items()}
 RULES = [rule for kind, schema in SCHEMAS.items() for rule in rules(kind, schema)]
@@ -130,8 +131,8 @@ def _tries(rule: Rule, schema: Object) -> Iterator[tuple[Object, str]]:
 
 def _items(schema: Object, count: int) -> list[Any]:
     """That many different items."""
-    if schema.get("x-kubernetes-list-type") == "set":  # of recipients: there is no other
-        return recipients(count)
+    if schema.get("x-kubernetes-list-type") == "set":  # of keys: there is no other
+        return (recipients if schema["items"]["pattern"] == RECIPIENT_PATTERN else public_keys)(count)
     item = sample(schema["items"])
     if isinstance(item, str):
         return [item] * count

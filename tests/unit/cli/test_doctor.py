@@ -126,6 +126,30 @@ def test_the_recipients_are_shown() -> None:
     assert (line.state, line.text) == ("ok", f"to {first[:12]}…{first[-6:]}, {second[:12]}…{second[-6:]}.")
 
 
+def source(environment_id: str) -> Object:
+    names = {"environmentName": "shop", "environmentType": "production", "projectId": UUID}
+    return {"environmentId": environment_id, **names}
+
+
+def test_the_numbers_of_signed_snapshots_are_shown() -> None:
+    """The newest one is for the sheet in the drawer. Those of another environment do not count."""
+    world = sound()
+    assert not [line for line in lines(world) if line.what == "Signatures"]
+    for each, number in zip(world.objects["snapshot"], (3, 7), strict=True):
+        each["status"] |= {"signature": {"signer": "SHA256:x", "sequence": number}, "source": source(UUID)}
+    other = complete("other", -100)
+    other["status"] |= {"signature": {"signer": "SHA256:x", "sequence": 90}, "source": source("another")}
+    begun = complete("begun", -50)
+    begun["status"] |= {"signature": {"sequence": 8}, "source": source(UUID)}
+    world = dataclasses.replace(
+        world, objects={**world.objects, "snapshot": [*world.objects["snapshot"], other, begun]}
+    )
+    world.objects["environment"][0]["spec"]["id"] = UUID
+    (line,) = [line for line in lines(world) if line.what == "Signatures"]
+    assert line.state == "ok"
+    assert line.text.startswith("the newest signed snapshot has number 7. Of those from 3 on 3 are not here")
+
+
 def test_what_a_rollback_waits_for_is_said_before() -> None:
     """The application's own grace period is part of the downtime."""
     world = sound()

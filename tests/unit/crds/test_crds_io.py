@@ -13,6 +13,7 @@ PACKAGE = Path(ocore_crds.__file__).parent
 WITH_IO = {"failpoints", "generate", "troubleshooting"}
 #: All that a module without I/O may import.
 PURE = {
+    "base64",
     "collections",
     "cronsim",
     "dataclasses",

@@ -186,7 +186,7 @@ FIXED = {
         "imageDigest",
         "imageTag",
     ),
-    *("baseSnapshotId", "publicKey", "recipients", "algorithm", "digest", "folder", "schema", "sha256"),
+    *("baseSnapshotId", "publicKey", "recipients", "algorithm", "digest", "folder", "schema", "sha256", "signer"),
     *("key", "linesSha256", "next", "objectKey", "oldest", "pinLabel", "report", "server"),
     *("liveDatabase", "manifestKey", "manifestSha256", "name", "namespace", "owner", "paths"),
     *("plugin", "previousDatabase", "projectId", "publications", "reason", "requestedBy", "restoredDatabase"),

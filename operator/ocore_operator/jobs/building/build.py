@@ -88,7 +88,9 @@ class JobBuilder:
         return SHORT + self._start
 
     def _store(self, *, read_only: bool = False) -> StoreAccess:
-        return stores.of(self._inputs.store).access(self._volumes, read_only=read_only)
+        found, signing = self._inputs.store, self._inputs.store.spec.signing
+        access = stores.of(found).access(self._volumes, read_only=read_only)
+        return access.model_copy(update={"signers": signing.public_keys if signing is not None else ()})
 
     def _source(self) -> SourceStore | None:
         source = self._inputs.source
@@ -106,6 +108,10 @@ class JobBuilder:
 
     def _filestore(self) -> FilestoreAccess | None:
         return request_parts.filestore(self._volumes, self._spec)
+
+    def _signing_key(self) -> str | None:
+        signing = self._inputs.store.spec.signing
+        return request_parts.signing_key(self._volumes, signing.secret_ref if signing is not None else None)
 
     def _scratch(self) -> str:
         return request_parts.scratch(self._volumes, self._spec)
@@ -214,6 +220,8 @@ class JobBuilder:
             attempt=f"{short_id(owner.id)}-{self._attempt}",
             identity=frozen,
             recipients=owner.status.encryption.recipients if owner.status.encryption is not None else (),
+            signing_key=self._signing_key() if owner.status.signature is not None else None,
+            previous=owner.status.signature.previous if owner.status.signature is not None else None,
             verify=owner.spec.verify,
             state=state,
             base=base,

@@ -29,6 +29,7 @@ SIGNAL_FILE = f"{SIGNAL}/signal"
 SCRIPTS = "/scripts"
 ASSERTIONS = "/assertions"
 IDENTITY = "/secrets/identity"
+SIGNING = "/secrets/signing"
 SHARED = "/neutralize"
 READY_FILE = "/tmp/ready"  # noqa: S108 - an emptyDir of the pod
 #: Seconds until the kubelet first asks whether a Job waits for its signal, where its log says so at once. The kubelet
@@ -113,6 +114,11 @@ def assertions(volumes: Volumes, found: Scripts | None) -> str | None:
 def identity(volumes: Volumes, found: LocalRef | None) -> str | None:
     """Identity files that open an encrypted snapshot."""
     return volumes.secret("identity", IDENTITY, found.name) if found is not None else None
+
+
+def signing_key(volumes: Volumes, found: LocalRef | None) -> str | None:
+    """The private key that signs a snapshot."""
+    return volumes.secret("signing", SIGNING, found.name) if found is not None else None
 
 
 def _tls(volumes: Volumes, tls: Tls | None) -> DatabaseTls:

@@ -17,6 +17,7 @@ from support.mover.beside import Finished, call
 from support.mover.contents import ENVIRONMENT, dumped, of_production, put, snapshot_id
 from support.mover.plain_desk import Folder
 from support.mover.seaweed import SeaweedFS
+from support.mover.signing_key import Key
 
 LOCKED = "default-retention"
 SNAPSHOT = snapshot_id(1)
@@ -121,7 +122,7 @@ def test_a_probe_and_a_deletion_work_under_a_default_retention(seaweed: SeaweedF
 class Burgled:
     """A snapshot of a folder in a bucket with a default retention, and the digest that its Snapshot's status has."""
 
-    def __init__(self, seaweed: SeaweedFS, base: Path, prefix: str) -> None:
+    def __init__(self, seaweed: SeaweedFS, base: Path, prefix: str, *signing: str) -> None:
         self.desk = Folder(base)
         (self.desk.claim / "files/large").write_bytes(bytes(range(256)) * 60_000)
         self.files = contents_of(self.desk.claim / "files")
@@ -129,7 +130,7 @@ class Burgled:
         self.ids = ("--environment-id", ENVIRONMENT, "--snapshot-id", SNAPSHOT)
         self.store_id = call("probe-store", *self.options).result["payload"]["storeId"]
         where = ("--claim", str(self.desk.claim), "--filestore", "files", "--layout", "Plain")
-        done = call("snapshot", *self.options, *self.ids, *where, "--config", str(self.desk.config))
+        done = call("snapshot", *self.options, *self.ids, *where, "--config", str(self.desk.config), *signing)
         assert done.code == 0, done.stdout
         self.digest = ("--manifest-sha256", done.result["payload"]["manifestSha256"])
 
@@ -278,3 +279,29 @@ def test_row_149_a_store_id_that_was_overwritten_is_put_back(
     known = probe_store(store).store_id
     client.put_object(Bucket=LOCKED, Key=f"{prefix}/{naming.STORE_ID_KEY}", Body=other)
     assert probe_store(store).store_id == known
+
+
+def test_row_152_a_stolen_signing_key_replaces_nothing(
+    seaweed: SeaweedFS, client: Any, prefix: str, tmp_path: Path
+) -> None:
+    """Without a digest from a status the oldest signed manifest counts, whatever is signed and written over it."""
+    key = Key(tmp_path, "jobs")
+    burgled = Burgled(seaweed, tmp_path / "base", prefix, *key.signing)
+    asked = ("inspect", *burgled.options, *burgled.ids, *key.signer)
+    true = call(*asked).result["payload"]
+    name = f"{prefix}/{naming.manifest_key(ENVIRONMENT, SNAPSHOT)}"
+    signature = f"{prefix}/{naming.signature_key(ENVIRONMENT, SNAPSHOT, true['attempt'])}"
+    forged, signed = tmp_path / "forged.json", tmp_path / "forged.sig"
+    document = client.get_object(Bucket=LOCKED, Key=name)["Body"].read()
+    forged.write_bytes(document.replace(b'"trigger": "Manual"', b'"trigger": "Forged"'))
+    key.sign(forged, signed)
+    client.put_object(Bucket=LOCKED, Key=name, Body=forged.read_bytes())
+    client.put_object(Bucket=LOCKED, Key=signature, Body=signed.read_bytes())
+    assert call("inspect", *burgled.options, *burgled.ids).result["payload"]["identity"]["trigger"] == "Forged"
+    assert call(*asked).result["payload"] == true
+
+    # Hidden, and without a signature that can be listed.
+    client.delete_object(Bucket=LOCKED, Key=signature)
+    client.delete_object(Bucket=LOCKED, Key=name)
+    assert call("inspect", *burgled.options, *burgled.ids).reason == conditions.SNAPSHOT_NOT_FOUND
+    assert call(*asked).result["payload"] == true

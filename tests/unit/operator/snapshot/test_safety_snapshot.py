@@ -115,7 +115,7 @@ def test_it_does_not_take_the_operation_lock(trigger: str, *, takes: bool, monke
         written.append(action.status)
 
     monkeypatch.setattr(effects.frame, "carry_out", record)
-    ctx: Any = SimpleNamespace(kube=server.client(), now=lambda: objects.moment(1))
+    ctx: Any = SimpleNamespace(kube=server.client(), now=lambda: objects.moment(1), catalog=new_catalog())
     seen = world(objects.snapshot({"trigger": trigger}), environment=ready(), inputs=loaded())
     asyncio.run(effects._begin(ctx, seen))
     assert (taken == ["lock"]) is takes
