@@ -1,8 +1,10 @@
-"""Encrypted snapshots of a filestore and their restores: beside plain ones, in turns, into a folder and to SeaweedFS.
+"""Encrypted snapshots of a filestore, their restores, and single files of them: beside plain ones, in turns, into a
+folder and to SeaweedFS.
 
     bench/run python3 bench/encryption.py --runs 3
 
-Times are processor seconds of the mover's process, because both sides wait for the same disk and the same server.
+Seconds on the clock, and processor seconds of the mover's process: both sides wait for the same disk and the same
+server.
 """
 
 import argparse
@@ -26,16 +28,28 @@ from support.mover.seaweed import SeaweedFS
 #: An encrypted operation may take so many times the plain one's.
 FACTOR = 1 / 0.85
 PLAIN, ENCRYPTED = "plain", "encrypted"
-#: By operation and kind of the snapshot.
-Seconds = dict[tuple[str, str], list[float]]
+#: Bytes of a single file, and how many are read for one figure.
+ONE, TIMES = 200_000, 20
+CLOCKS = {"s": time.monotonic, "s of processor time": time.process_time}
+#: By operation, clock and kind of the snapshot.
+Seconds = dict[tuple[str, str, str], list[float]]
 
 
-def measured(operation: Callable[[], None]) -> float:
-    """Seconds of this process."""
+def measured(seconds: Seconds, what: str, kind: str, operation: Callable[[], None]) -> None:
+    """By each clock."""
     os.sync()
-    before = time.process_time()
+    before = {name: clock() for name, clock in CLOCKS.items()}
     operation()
-    return time.process_time() - before
+    for name, clock in CLOCKS.items():
+        seconds.setdefault((what, name, kind), []).append(clock() - before[name])
+
+
+def single_files(store: Store, made: filestore_mover.FilestoreArtifact) -> None:
+    """As an Extract reads one file: a part of a pack, each time as a new Job does."""
+    pack = max(made.packs, key=lambda obj: obj.size)
+    for number in range(TIMES):
+        start = number * (pack.size - ONE) // TIMES
+        assert sum(map(len, store.read_range(pack, start, ONE))) == ONE
 
 
 def once(opened: Callable[[str], Store], claim: Path, work: Path, seconds: Seconds) -> None:
@@ -45,22 +59,26 @@ def once(opened: Callable[[str], Store], claim: Path, work: Path, seconds: Secon
         below = opened(kind)
         store = EncryptedStore(below, Identity.generate()) if kind == ENCRYPTED else below
         (new / "filestore").mkdir(parents=True)
-        stored = measured(partial(filestore_mover.snapshot, store, claim, artifact, 2))
+        measured(seconds, "stored", kind, partial(filestore_mover.snapshot, store, claim, artifact, 2))
         made = filestore_mover.FilestoreArtifact.model_validate_json(artifact.read_text())
-        restored = measured(partial(filestore_mover.restore, store, made, new, artifact, 2))
-        seconds.setdefault(("stored", kind), []).append(stored)
-        seconds.setdefault(("restored", kind), []).append(restored)
+        measured(seconds, "restored", kind, partial(filestore_mover.restore, store, made, new, artifact, 2))
+        measured(seconds, f"{TIMES} single files", kind, partial(single_files, store, made))
         shutil.rmtree(new)
         below.delete([found.key for found in below.list("")])
 
 
 def figures(name: str, seconds: Seconds) -> list[Figure]:
-    """One of each operation."""
+    """One of each operation and clock."""
     return [
         at_most(
-            f"filestore {operation}, {name}", seconds[operation, ENCRYPTED], seconds[operation, PLAIN], PLAIN, FACTOR
+            f"filestore {what}, {name}, {clock}",
+            seconds[what, clock, ENCRYPTED],
+            seconds[what, clock, PLAIN],
+            PLAIN,
+            FACTOR,
         )
-        for operation in ("stored", "restored")
+        for what, clock, kind in seconds
+        if kind == PLAIN
     ]
 
 

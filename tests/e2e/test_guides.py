@@ -3,12 +3,17 @@ same one."""
 
 import base64
 import re
+import uuid
 from pathlib import Path
 
-from support.cluster.cluster import REPOSITORY, Cluster, is_true
+import pytest
+
+from ocore_mover.store.age import Identity
+from support.cluster.cluster import GROUP, REPOSITORY, Cluster, is_true
 from support.cluster.procedures import Shell, blocks, section
 from support.cluster.promises import marker, set_marker
-from support.cluster.site import Servers, Site, make_site
+from support.cluster.site import S3_READER_KEY, S3_READER_SECRET, Servers, Site, make_site, secret
+from support.mover.signing_key import Key
 
 GUIDES = REPOSITORY / "docs/guides"
 
@@ -74,3 +79,54 @@ def test_what_the_operator_may_do(cluster: Cluster, site: Site, tmp_path: Path) 
     assert "create" in rights["jobs.batch"]
     assert "secrets" not in rights
     assert "pods/exec" not in rights
+
+
+@pytest.mark.timeout(900)
+def test_the_drill(cluster: Cluster, servers: Servers, tmp_path: Path) -> None:
+    """From the remote copy of an environment that is encrypted and signed, and whose namespace is gone."""
+    exported, find, restore = blocks((GUIDES / "drill.md").read_text())
+    ann, bob, id_ = Identity.generate(), Identity.generate(), str(uuid.uuid4())
+    key = Key(tmp_path, "signing")
+    with make_site(cluster, servers, environment={"id": id_}) as old:
+        copies = servers.bucket(old.endpoint)
+        far = {"bucket": copies, "prefix": "copies", "endpoint": old.endpoint, "credentialsSecretRef": {"name": "s3"}}
+        cluster.apply(
+            secret("signing", old.namespace, **{"ssh-privatekey": key.file.read_text()}),
+            {
+                "apiVersion": GROUP,
+                "kind": "SnapshotStore",
+                "metadata": {"name": "far", "namespace": old.namespace},
+                "spec": {"s3": far},
+            },
+        )
+        own = {
+            "encryption": {"recipients": [ann.recipient, bob.recipient]},
+            "signing": {"publicKeys": [key.public], "secretRef": {"name": "signing"}},
+        }
+        cluster.patch("SnapshotStore", old.store, old.namespace, {"spec": own})
+        cluster.apply(old.environment_object(id=id_, remoteStoreRef={"name": "far"}))
+        old.environment_ready()
+        for marked, name in ((4, "first"), (5, "second")):
+            set_marker(old, marked)
+            taken = old.completed("Snapshot", old.snapshot(name))
+        assert taken["status"]["signature"]["sequence"] == 2
+        cluster.wait("Snapshot", "second", old.namespace, lambda o: is_true(o, "RemoteCopied"), 180, "copied")
+        cluster.delete("Namespace", old.namespace)
+        cluster.wait_gone("Namespace", old.namespace, None, 180)
+
+    (tmp_path / "typed.txt").write_text(f"{bob.secret}\n")
+    with make_site(cluster, servers, environment={"id": id_, "type": "staging", "neutralize": {"command": []}}) as new:
+        new.environment_ready()
+        names = {
+            "ENVIRONMENT": new.environment, "BUCKET": copies, "PREFIX": "copies", "ENDPOINT": new.endpoint,
+            "ACCESS_KEY": S3_READER_KEY, "SECRET_KEY": S3_READER_SECRET, "PUBLIC_KEY": key.public,
+            "IDENTITY": str(tmp_path / "typed.txt"),
+        }  # fmt: skip
+        assert set(re.findall(r"\b([A-Z_]+)=", exported)) == names.keys()
+        shell = Shell(cluster, new.namespace, tmp_path, names)
+        found = shell.run(find, 660)
+        assert "the newest signed snapshot has number 2" in found
+        assert "is Complete after" in shell.run(restore, 300)
+        assert marker(new) == 5
+        (rollback,) = cluster.objects("Rollback", new.namespace)
+        assert rollback["status"]["neutralize"]["provenAt"]
