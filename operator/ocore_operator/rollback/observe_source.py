@@ -99,6 +99,8 @@ async def store_of(
     if rollback.status.stage not in (None, "Preflight") or snapshot is None or environment is None:
         return None
     name = store_name(rollback, snapshot, environment, remote)
+    if name is None and remote is None:
+        name = await _only_read(ctx, rollback, snapshot, environment)
     if name is None:
         return None
     obj = await ctx.kube.get(STORES, rollback.meta.namespace, name)
@@ -113,6 +115,16 @@ async def store_of(
     return StoreView(
         name, problem=problem, id=store.status.store_id or "", account=store.spec.service_account_name or ""
     )
+
+
+async def _only_read(ctx: Context, rollback: Rollback, snapshot: Snapshot, environment: Environment) -> str | None:
+    """The Snapshot's own SnapshotStore where nothing may be written to it, such as one that was imported for a drill:
+    the record of the rollback goes to the Environment's store."""
+    name = snapshot.status.store_name
+    if name is None or name == environment.spec.store_ref.name:
+        return None
+    obj = await ctx.kube.get(STORES, rollback.meta.namespace, name)
+    return name if obj is not None and resources.store(obj).spec.access == "ReadOnly" else None
 
 
 async def account_of(ctx: Context, environment: Environment) -> str:

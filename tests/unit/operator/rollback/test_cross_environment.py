@@ -269,6 +269,23 @@ class Reading:
         return asyncio.run(found())
 
 
+@pytest.mark.parametrize(
+    ("own", "access", "expected"),
+    [("main", "ReadOnly", "drill"), ("main", "ReadWrite", None), ("drill", "ReadOnly", None)],
+)
+def test_a_rollback_in_place_from_a_store_that_is_only_read(own: str, access: str, expected: str | None) -> None:
+    """In a drill: its record goes to the Environment's store. Where that is the same one, the Environment is not
+    Ready."""
+    reading = Reading(snapshotRef={"name": "before"}, targetEnvironmentRef=None)
+    taken = {"source": SOURCE, "storeName": "drill", "storeId": STORE_ID, "conditions": COMPLETE}
+    reading.api.put(SNAPSHOTS, objects.snapshot_object(None, taken, namespace="stage"))
+    shop = objects.environment_object({"storeRef": {"name": own}}, {}, namespace="stage")
+    reading.api.put(ENVIRONMENTS, shop)
+    reading.put_store("drill", {"access": access})
+    found = reading.store()
+    assert (found.name if found is not None else None) == expected
+
+
 def named(obj: Object, name: str) -> Object:
     return {**obj, "metadata": {**obj["metadata"], "name": name}}
 
