@@ -42,6 +42,7 @@ _BYTES_PER_TOKEN = 1024
 _COPIES = 3
 #: Why the bytes of a manifest are not those of a snapshot.
 _NO_SNAPSHOT = (conditions.CORRUPT, conditions.MANIFEST_TOO_LARGE, conditions.SIGNATURE_INVALID)
+_ATTEMPT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 #: Keys of one deletion: a listing is never kept whole.
 DELETE_BATCH = 1000
 #: Bytes of a key object at most. One for 20 recipients has 2.5 KiB.
@@ -307,6 +308,8 @@ def _check_keys(manifest: AnyManifest) -> None:
     identity = manifest.identity
     prefix = naming.snapshot_prefix(identity.environment_id, identity.snapshot_id)
     _check_below(prefix, manifest.objects(), identity.snapshot_id, "the snapshot's")
+    if not _ATTEMPT.fullmatch(manifest.attempt):  # a part of the keys of signature and key objects
+        raise Corrupt(f"the manifest of snapshot {identity.snapshot_id} has the attempt {manifest.attempt[:80]!r}")
     if manifest.base is not None:
         _check_base(identity, manifest.base)
 

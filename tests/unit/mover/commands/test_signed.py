@@ -217,6 +217,16 @@ def test_a_snapshot_of_another_id_cannot_be_put_in_its_place(store: Store, key: 
     assert len(why) == 1
 
 
+@pytest.mark.parametrize("attempt", ["", "..", "../../x", "a/b", "/x", "a\nb", "x" * 300])
+def test_no_attempt_leads_to_a_key_elsewhere(store: Store, attempt: str) -> None:
+    """Signature and key objects have it in their keys, and a copy writes them."""
+    store.next()
+    manifest = store.of(store.snapshot_id) / "manifest.json"
+    data = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**data, "attempt": attempt}))
+    refused(call("verify", *store.which), conditions.CORRUPT, "has the attempt")
+
+
 # --- what keeps the signature -------------------------------------------------------------------------------------
 
 
