@@ -18,6 +18,7 @@ from support.mover.beside import ENVIRONMENT, Finished, call, finish, start, was
 from support.mover.desk import Desk
 from support.mover.postgres_majors import Server, create_role, write_secret
 from support.mover.site import Site
+from support.mover.waiting import until
 
 CAPACITY = ("--capacity", str(10**12))
 
@@ -329,11 +330,13 @@ def test_missing_rights_are_no_verdict(desk_any: Desk) -> None:
 def test_a_killed_test_is_dropped_by_the_next_one_and_by_a_rollback(desk_any: Desk) -> None:
     Application(desk_any.site, desk_any.claim).write_many(3)
     desk_any.ok("snapshot")
-    name = scratch_name(desk_any.site)
+    name, server = scratch_name(desk_any.site), desk_any.site.server
 
     def kill() -> None:
+        """The server may notice a moment later that its client has gone: until then that holds its lock."""
         assert was_killed(finish(start(desk_any.site, *arguments(desk_any), failpoints="test-restore-loaded=kill")))
         assert name in desk_any.site.databases()
+        until(lambda: not server.execute("SELECT FROM pg_locks WHERE locktype = 'advisory'"), 60)
 
     kill()
     assert reasons(proof_of(desk_any)) == []
