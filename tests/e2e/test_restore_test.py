@@ -128,4 +128,4 @@ def test_row_51_a_rollback_stops_a_test_and_it_runs_after_that(cluster: Cluster,
     cluster.patch("Snapshot", name, site.namespace, {"metadata": {"annotations": {"ocore.dev/failpoints": None}}})
     obj = cluster.wait("Snapshot", name, site.namespace, lambda o: shows(o, "True"), 240, "tested")
     assert obj["status"]["phase"] == "Complete"
-    assert len(cluster.objects("Job", site.namespace, label)) == 1
+    wait_for("the Job that was stopped is gone", lambda: len(cluster.objects("Job", site.namespace, label)) == 1, 60)

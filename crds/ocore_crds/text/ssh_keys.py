@@ -11,7 +11,7 @@ TYPE = "ssh-ed25519"
 #: Bytes of a key of Ed25519.
 KEY_BYTES = 32
 #: A public key, with or without a comment. CRDs have it as their pattern: only what follows has no fixed bytes.
-PUBLIC_KEY_PATTERN = "^ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}( [^\\n\\r]{0,200})?$"
+PUBLIC_KEY_PATTERN = "^ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}( [^\\n\\r]*)?$"
 
 _PATTERN = re.compile(PUBLIC_KEY_PATTERN)
 

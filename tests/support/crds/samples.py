@@ -425,9 +425,9 @@ PATTERNS: dict[str, Pattern] = {
     ssh_keys.PUBLIC_KEY_PATTERN: Pattern(
         (public_keys(3)[2], f"{public_keys(4)[3]} jobs@shop"),
         ("", "ssh-ed25519", PUBLIC_KEYS[0][:-1], PUBLIC_KEYS[0].replace("ed25519", "rsa"), f"{PUBLIC_KEYS[0]} a\n"),
-        suffix=PUBLIC_KEYS[0],
+        prefix=f"{PUBLIC_KEYS[0]} ",
     ),
-    "^[0-9a-f]{64}$": Pattern(("0" * 64,), ("0" * 63, "G" * 64, "A" * 64)),
+    "^[0-9a-f]{64}$": Pattern(("0" * 64,), ("G" * 64, "A" * 64)),
     model.UUID_PATTERN: Pattern((UUID,), (UUID.upper(), UUID.replace("-", "0"), f"{UUID[:-1]}g"), suffix=UUID),
     model.NAMESPACE_PATTERN: Pattern(("a", "a-b", "0"), ("A", "-a", "a-", "a.b", "a/b", "a\n")),
     model.NAME_PATTERN: Pattern(("a", "a-b.c", "0"), ("A", "-a", "a-", "a_b", "a/b", "a\n")),
