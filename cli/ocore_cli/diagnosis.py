@@ -249,8 +249,8 @@ def _lines(world: World, obj: Object, runs: Sequence[Run]) -> Iterator[Line]:
     yield _condition(world, ENVIRONMENT, obj, status.conditions, c.READY, _summary(status))
     yield _rollback_ready(world, obj, status.conditions)
     yield _encryption(world, obj)
-    yield from _signatures(world, obj)
     snapshots, rollbacks = ([run for run in runs if run.kind is kind] for kind in (SNAPSHOT, ROLLBACK))
+    yield from _signatures(snapshots, status.id)
     policy = next((each for each in world.of(SNAPSHOT_POLICY) if each["metadata"]["name"] == name), None)
     yield from _policy(world, name, policy)
     yield _last(world, name, snapshots, policy)
@@ -276,15 +276,16 @@ def _encryption(world: World, obj: Object) -> Line:
     return Line("warning", what, text, fix)
 
 
-def _signatures(world: World, obj: Object) -> Iterator[Line]:
+def _signatures(snapshots: Sequence[Run], environment_id: str | None) -> Iterator[Line]:
     """Numbers of the environment's signed snapshots. Retention leaves gaps, and so does who hides one."""
-    found = [(each.get("status") or {}) for each in world.of(SNAPSHOT)]
-    own = obj["metadata"].get("uid") if obj["spec"].get("id") is None else obj["spec"]["id"]
-    numbers = sorted(
-        status["signature"]["sequence"]
-        for status in found
-        if (status.get("signature") or {}).get("signer") and (status.get("source") or {}).get("environmentId") == own
+    own = (
+        run.status.signature
+        for run in snapshots
+        if isinstance(run.status, SnapshotStatus)
+        and run.status.source is not None
+        and run.status.source.environment_id == environment_id
     )
+    numbers = sorted(found.sequence for found in own if found is not None and found.signer)
     if numbers:
         missing = numbers[-1] - numbers[0] + 1 - len(set(numbers))
         text = (

@@ -18,7 +18,7 @@ from ocore_crds import conditions
 from ocore_crds.stored.manifest import AnyManifest
 from ocore_crds.text import ssh_keys
 from ocore_mover.errors import MoverError
-from ocore_mover.store.interface import Store
+from ocore_mover.store.interface import Store, small
 
 #: What a signature is for: one of another namespace does not count.
 NAMESPACE = "ocore-snapshot"
@@ -92,7 +92,7 @@ def check(store: Store, manifest: AnyManifest, data: bytes, signers: Sequence[st
     if not keys:
         raise _refused(f"It is signed by {manifest.signature.signer}", ids.snapshot_id, signers)
     (key,) = manifest.signature_keys()
-    found = store.get(key, limit=MOST_BYTES) if _is_small(store, key) else None
+    found = small(store, key, MOST_BYTES)
     if found is not None and fits(found, data, keys):
         return
     if store.older(key, lambda each: fits(each, data, keys), limit=MOST_BYTES) is None:
@@ -111,11 +111,6 @@ def fits(signature: bytes, data: bytes, keys: Sequence[bytes]) -> bool:
     except (ValueError, InvalidSignature):
         return False
     return True
-
-
-def _is_small(store: Store, key: str) -> bool:
-    found = store.head(key)
-    return found is not None and found.size <= MOST_BYTES
 
 
 def _signed(data: bytes) -> bytes:

@@ -1,7 +1,6 @@
 """Snapshots that are encrypted to keys of a person: what the bucket shows, and who can roll back to one."""
 
 import json
-import subprocess
 import uuid
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from ocore_mover.store.age import Identity
 from support.cluster.cluster import Cluster, Object, condition, is_true
 from support.cluster.promises import marker, set_marker, stored_keys
 from support.cluster.site import DEMO_IMAGE, Servers, Site, make_site, secret
+from support.mover.signing_key import Key
 
 AGE = b"age-encryption.org/v1\n"
 LETTER = "a sentence that no one else may read"
@@ -24,10 +24,10 @@ def test_row_151_a_bucket_without_identity_shows_nothing_and_opens_nothing(
     with make_site(cluster, servers) as site:
         names = {"alice": alice, "bob": bob, "mallory": mallory}
         drawers = [secret(name, site.namespace, **{"identity.txt": who.secret}) for name, who in names.items()]
-        private, public = _signing_key(tmp_path)
-        cluster.apply(*drawers, secret("signing", site.namespace, **{"ssh-privatekey": private}))
+        key = Key(tmp_path, "signing")
+        cluster.apply(*drawers, secret("signing", site.namespace, **{"ssh-privatekey": key.file.read_text()}))
         _encrypt(
-            site, alice.recipient, bob.recipient, signing={"publicKeys": [public], "secretRef": {"name": "signing"}}
+            site, alice.recipient, bob.recipient, signing={"publicKeys": [key.public], "secretRef": {"name": "signing"}}
         )
         site.load(3)
         with site.connect() as connection:
@@ -75,13 +75,6 @@ def test_row_151_a_bucket_without_identity_shows_nothing_and_opens_nothing(
         site.rollback("by-alice", imported, identitySecretRef={"name": "alice"})
         site.completed("Rollback", "by-alice")
         assert marker(site) == 3
-
-
-def _signing_key(folder: Path) -> tuple[str, str]:
-    """A private and a public key, as the guide makes them."""
-    file = folder / "signing"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "jobs", "-f", file], check=True)
-    return file.read_text(), file.with_suffix(".pub").read_text().strip()
 
 
 def _forged(site: Site, snapshot_id: str) -> str:

@@ -22,7 +22,7 @@ from ocore_mover.commands.runtime import Runtime
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.manifests import StoredManifest
 from ocore_mover.report import Counter
-from ocore_mover.store.interface import Store, abort_uploads
+from ocore_mover.store.interface import Store, abort_uploads, small
 from ocore_mover.store.probe import store_id
 from ocore_mover.workers import run_workers
 
@@ -195,7 +195,13 @@ def _copy_state(source: Store, target: Store, request: CopyRemoteRequest) -> Non
     data = source.get(key, limit=MAX_BYTES) if source.head(key) is not None else None
     if data is None:
         return
-    with _of_target(), target.writer(key) as writer:
+    with _of_target():
+        _write(target, key, data)
+
+
+def _write(target: Store, key: str, data: bytes) -> None:
+    """Replaces an object that may change."""
+    with target.writer(key) as writer:
         writer.write(data)
         writer.commit()
 
@@ -204,8 +210,7 @@ def _copy_keys(source: Store, target: Store, manifest: AnyManifest) -> None:
     """The key objects of an encrypted snapshot, and those that were added since an earlier copy. The manifest names
     none of them, so an object that is too large to be one is not copied."""
     for key in manifests.key_objects(source, manifest):
-        found = source.head(key)
-        data = source.get(key) if found is not None and found.size <= manifests.KEY_BYTES else None
+        data = small(source, key, manifests.KEY_BYTES)
         if data is not None:
             with _of_target():
                 target.put_if_absent(key, data)
@@ -214,15 +219,13 @@ def _copy_keys(source: Store, target: Store, manifest: AnyManifest) -> None:
 def _copy_signature(source: Store, target: Store, manifest: AnyManifest) -> None:
     """What the target has in its place is replaced: without its signature the copy is not imported."""
     for key in manifest.signature_keys():
-        data = source.get(key, limit=manifests.KEY_BYTES) if source.head(key) is not None else None
+        data = small(source, key, manifests.KEY_BYTES)
         if data is None:
             log.warning("the signature of the manifest is missing: the copy is not signed", extra={"key": key})
             continue
         with _of_target():
-            if target.head(key) is None or target.get(key) != data:
-                with target.writer(key) as writer:
-                    writer.write(data)
-                    writer.commit()
+            if small(target, key, manifests.KEY_BYTES) != data:
+                _write(target, key, data)
 
 
 def _publish(target: Store, stored: StoredManifest, data: bytes) -> None:

@@ -224,6 +224,13 @@ def compared(chunks: Iterable[bytes], obj: StoredObject, url: str) -> Iterator[b
         raise Corrupt(f"{obj.key} in {url} is not what was stored: its SHA-256 differs from the manifest", obj.key)
 
 
+def small(store: Store, key: str, limit: int) -> bytes | None:
+    """An object that no manifest names by its digest; None where it does not exist, or has more than `limit` bytes: who
+    can write to the store may have put anything there."""
+    found = store.head(key)
+    return store.get(key, limit=limit) if found is not None and found.size <= limit else None
+
+
 def abort_uploads(store: Store, prefix: str) -> int:
     """Discards everything below the prefix that was begun and not finished; returns how much that was. It ends with a
     slash, or is empty."""

@@ -21,19 +21,19 @@ def signed_of(snapshot: Object) -> Signed | None:
     """None where it is not signed, or has no manifest."""
     status = snapshot.get("status") or {}
     found, digest = status.get("signature") or {}, status.get("manifestSha256")
-    if not found.get("signer") or not digest:
+    if not found.get("signer") or not found.get("sequence") or not digest:
         return None
     return Signed(
         environment_id=(status.get("source") or {}).get("environmentId") or "",
         id=str(status.get("id") or snapshot["metadata"]["uid"]),
         manifest_sha256=digest,
-        sequence=int(found.get("sequence") or 0),
+        sequence=int(found["sequence"]),
     )
 
 
 def newest(found: Iterable[Signed | None], environment_id: str) -> Predecessor | None:
     """The one that the environment's next snapshot names; None: the next one is the first."""
-    own = [each for each in found if each is not None and each.environment_id == environment_id and each.sequence > 0]
+    own = [each for each in found if each is not None and each.environment_id == environment_id]
     if not own:
         return None
     last = max(own, key=lambda each: each.sequence)

@@ -144,7 +144,7 @@ def test_the_numbers_of_signed_snapshots_are_shown() -> None:
     world = dataclasses.replace(
         world, objects={**world.objects, "snapshot": [*world.objects["snapshot"], other, begun]}
     )
-    world.objects["environment"][0]["spec"]["id"] = UUID
+    world.objects["environment"][0]["status"]["id"] = UUID
     (line,) = [line for line in lines(world) if line.what == "Signatures"]
     assert line.state == "ok"
     assert line.text.startswith("the newest signed snapshot has number 7. Of those from 3 on 3 are not here")

@@ -207,6 +207,7 @@ class JobBuilder:
         self, owner: Snapshot, frozen: Identity, base: BaseSnapshot | None, *, state: StoredState, deadline: float
     ) -> Object:
         """With a base a differential."""
+        signature = owner.status.signature
         request = t.SNAPSHOT.request(
             store=self._store(),
             database=self._database(admin=False),
@@ -220,8 +221,8 @@ class JobBuilder:
             attempt=f"{short_id(owner.id)}-{self._attempt}",
             identity=frozen,
             recipients=owner.status.encryption.recipients if owner.status.encryption is not None else (),
-            signing_key=self._signing_key() if owner.status.signature is not None else None,
-            previous=owner.status.signature.previous if owner.status.signature is not None else None,
+            signing_key=self._signing_key() if signature is not None else None,
+            previous=signature.previous if signature is not None else None,
             verify=owner.spec.verify,
             state=state,
             base=base,

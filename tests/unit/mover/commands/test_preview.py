@@ -4,7 +4,6 @@ changes nothing."""
 import hashlib
 import json
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from support.mover.application import Application
 from support.mover.beside import Finished
 from support.mover.desk import Desk
 from support.mover.site import Site
+from support.mover.waiting import until
 
 
 @pytest.fixture
@@ -85,13 +85,6 @@ def test_its_numbers_are_right_and_it_changes_nothing(desk: Desk, application: A
     assert (restored["filesAdded"], restored["bytesAdded"]) == (3, sum(sizes))
 
 
-def becomes(site: Site, statement: str, value: int) -> None:
-    end = time.monotonic() + 30
-    while (found := site.sql(statement)) != [(value,)]:
-        assert time.monotonic() < end, found
-        time.sleep(0.1)
-
-
 def test_row_69_rows_follow_the_statistics_since_the_last_analyze(desk: Desk, application: Application) -> None:
     """What was written since a rollback is often less than autovacuum analyzes for."""
     application.write_many(2)
@@ -99,11 +92,11 @@ def test_row_69_rows_follow_the_statistics_since_the_last_analyze(desk: Desk, ap
     counted = "SELECT n_live_tup FROM pg_stat_user_tables WHERE relname = 'sales'"
     # A session reports what it wrote at its end: after the ANALYZE of the next one, its rows would count twice.
     site.sql("CREATE TABLE sales WITH (autovacuum_enabled = off) AS SELECT generate_series(1, 500) AS id")
-    becomes(site, counted, 500)
+    until(lambda: site.sql(counted) == [(500,)], 30)
     site.sql("ANALYZE sales")
     desk.ok("snapshot")
     site.sql("INSERT INTO sales SELECT generate_series(501, 507)")
-    becomes(site, counted, 507)
+    until(lambda: site.sql(counted) == [(507,)], 30)
     assert site.sql("SELECT reltuples FROM pg_class WHERE relname = 'sales'") == [(500,)]
     tables = {t.name: t for t in previewed(desk.run("preview")).tables}
     assert tables["public.sales"] == TableRows(name="public.sales", now=507, then=500)

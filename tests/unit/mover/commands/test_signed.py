@@ -154,15 +154,6 @@ def test_a_signing_key_goes_with_its_public_key(store: Store, key: Key) -> None:
 # --- what an import believes --------------------------------------------------------------------------------------
 
 
-def forged(store: Store, snapshot_id: str, *more: str) -> dict[str, Any]:
-    """Who can write to the bucket stores a whole snapshot of his own there."""
-    store.snapshot_id = snapshot_id
-    done = store.snapshot(*more)
-    assert done.code == 0, done.stdout + done.stderr
-    found: dict[str, Any] = done.result["payload"]
-    return found
-
-
 def test_row_152_an_import_takes_only_what_is_signed(tmp_path: Path, store: Store, key: Key, thief: Key) -> None:
     """On an empty cluster nothing else tells a false snapshot from a true one."""
     true = store.next(*key.signing)["identity"]["snapshotId"]
@@ -199,8 +190,7 @@ def test_row_152_an_import_takes_only_what_is_signed(tmp_path: Path, store: Stor
 
 def test_row_152_neither_is_what_appears_while_a_snapshot_runs(store: Store, key: Key) -> None:
     """A Job whose answer was lost is asked for in the store: there a false manifest can be."""
-    snapshot_id = str(uuid.uuid4())
-    forged(store, snapshot_id)
+    store.next()  # by who can write to the bucket, under the id of the one that runs
     assert call("inspect", *store.which).code == 0
     refused(call("inspect", *store.which, *key.signer), conditions.SIGNATURE_INVALID, "is not signed")
     refused(store.snapshot(*key.signing), conditions.SIGNATURE_INVALID, "is not signed")
@@ -255,6 +245,25 @@ def test_sweeps_copies_and_deletions_know_the_signature(tmp_path: Path, store: S
     assert listed(target, *key.signer)[0] == {store.snapshot_id}
     assert call("delete", *store.which).code == 0
     assert not signature.exists()
+
+
+def test_a_signature_of_any_size_stops_no_copy(tmp_path: Path, store: Store, key: Key) -> None:
+    """Who can write to one of the buckets replaces it by something large."""
+    signature = store.signature(store.next(*key.signing))
+    true = signature.read_bytes()
+    target = tmp_path / "remote"
+    target.mkdir()
+    assert call("probe-store", "--store", target.as_uri()).code == 0
+    copy = ("copy-remote", "--store", target.as_uri(), "--source-store", store.store.as_uri(), *store.which[2:])
+    signature.write_bytes(b"?" * 100_000)
+    done = call(*copy)
+    assert done.code == 0, done.stdout
+    assert listed(target, *key.signer)[0] == set()
+    of_copy = target / signature.relative_to(store.store)
+    of_copy.write_bytes(b"?" * 100_000)
+    signature.write_bytes(true)
+    assert call(*copy).code == 0
+    assert of_copy.read_bytes() == true
 
 
 def test_a_lost_signature_is_a_warning_and_keeps_no_restore_back(store: Store, key: Key) -> None:
