@@ -42,7 +42,7 @@ UI := $(OCORE_CACHE)/ui-$(shell find ui docs/openapi.json -type f -not -path '*/
   xargs sha256sum | sha256sum | cut -c1-12)
 PACKAGES := crds kube operator mover api cli examples/demo release website tests bench
 # Debian packages of the tests: a PostgreSQL server, a pooler, a browser, tools that check the format.
-TEST_DEBS := age postgresql pgbouncer zstd tar shellcheck e2fsprogs mount
+TEST_DEBS := age openssh-client postgresql pgbouncer zstd tar shellcheck e2fsprogs mount
 # Ubuntu has no package of Chromium; its hosted runners have Chrome.
 TEST_DEBS += $(if $(shell command -v google-chrome),,chromium-headless-shell)
 # Where npm does not come with another package of Node.js.
