@@ -29,44 +29,51 @@ UNREADABLE = (conditions.CORRUPT, conditions.MANIFEST_TOO_LARGE, conditions.SIGN
 _UUID = re.compile(UUID_PATTERN)
 
 
-def environments(store: Store) -> Iterator[str]:
-    """Ids of the environments that have anything in the store, sorted."""
-    return (name for name in store.folders(ENVIRONMENTS) if _UUID.fullmatch(name))
+def environments(store: Store, *, hidden: bool = False) -> Iterator[str]:
+    """Ids of the environments that have anything in the store, sorted. `hidden`: see :func:`snapshots`."""
+    return (name for name in _folders(store, ENVIRONMENTS, hidden=hidden) if _UUID.fullmatch(name))
 
 
-def snapshots(store: Store, environment_id: str) -> Iterator[str]:
-    """Ids of the environment's snapshots, with or without a manifest, sorted."""
-    return (name for name in store.folders(f"{ENVIRONMENTS}{environment_id}/snapshots/") if _UUID.fullmatch(name))
+def snapshots(store: Store, environment_id: str, *, hidden: bool = False) -> Iterator[str]:
+    """Ids of the environment's snapshots, with or without a manifest, sorted. `hidden`: also of those of which only
+    older versions exist."""
+    listed = _folders(store, f"{ENVIRONMENTS}{environment_id}/snapshots/", hidden=hidden)
+    return (name for name in listed if _UUID.fullmatch(name))
 
 
-def after(store: Store, wanted: Mapping[str, str], position: str) -> Iterator[tuple[str, str]]:
+def _folders(store: Store, prefix: str, *, hidden: bool) -> Iterator[str]:
+    return store.all_folders(prefix) if hidden else store.folders(prefix)
+
+
+def after(store: Store, wanted: Mapping[str, str], position: str, *, hidden: bool = False) -> Iterator[tuple[str, str]]:
     """Environment and snapshot of each folder of the wanted environments behind the position ``environment/snapshot``,
-    sorted."""
+    sorted. `hidden`: see :func:`snapshots`."""
     for environment_id in sorted(wanted):
-        for snapshot_id in snapshots(store, environment_id):
+        for snapshot_id in snapshots(store, environment_id, hidden=hidden):
             if f"{environment_id}/{snapshot_id}" > position:
                 yield environment_id, snapshot_id
 
 
 def read(
-    store: Store, environment_id: str, snapshot_id: str, *, signers: Sequence[str] = ()
+    store: Store, environment_id: str, snapshot_id: str, *, signers: Sequence[str] = (), hidden: bool = False
 ) -> StoredManifest | MoverError | None:
     """The manifest; why it cannot be read; None where there is none. `signers`: one that none of these keys has signed
-    cannot be read. Raises MoverError where the store does not answer."""
+    cannot be read. `hidden`: see :func:`~.manifests.find`. Raises MoverError where the store does not answer."""
     try:
-        return manifests.find(store, environment_id, snapshot_id, readers=READERS, signers=signers)
+        return manifests.find(store, environment_id, snapshot_id, readers=READERS, signers=signers, hidden=hidden)
     except MoverError as error:
         if error.reason not in UNREADABLE:
             raise
         return error
 
 
-def first_of(store: Store, environment_id: str) -> tuple[StoredManifest | None, int]:
-    """A manifest of the environment that can be read, and how many snapshots it has at most."""
+def first_of(store: Store, environment_id: str, *, hidden: bool = False) -> tuple[StoredManifest | None, int]:
+    """A manifest of the environment that can be read, and how many snapshots it has at most. `hidden`: see
+    :func:`snapshots`."""
     found: StoredManifest | None = None
     count = 0
-    for count, snapshot_id in enumerate(islice(snapshots(store, environment_id), FOREIGN_COUNTED), 1):
+    for count, snapshot_id in enumerate(islice(snapshots(store, environment_id, hidden=hidden), FOREIGN_COUNTED), 1):
         if found is None and count <= FOREIGN_TRIES:
-            each = read(store, environment_id, snapshot_id)
+            each = read(store, environment_id, snapshot_id, hidden=hidden)
             found = each if isinstance(each, StoredManifest) else None
     return found, count

@@ -161,6 +161,7 @@ def find(
     sha256: str | None = None,
     readers: int = 1,
     signers: Sequence[str] = (),
+    hidden: bool = False,
 ) -> StoredManifest | None:
     """As :func:`read`, but returns None if the store has no manifest. `readers`: threads that share this Job's
     memory.
@@ -168,9 +169,16 @@ def find(
     `signers`: a manifest whose SHA-256 is not known must be signed by one of these keys; raises MoverError
     SignatureInvalid. Of several versions in a bucket with versioning the oldest one that is counts: who has stolen the
     signing key cannot replace a snapshot.
+
+    `hidden`: without a SHA-256 the oldest version that can be read counts, and the versions of its objects that were
+    stored.
     """
-    found = _find(store, environment_id, snapshot_id, sha256, readers, signers=signers)
-    return found[0] if found is not None else None
+    if not hidden:
+        found = _find(store, environment_id, snapshot_id, sha256, readers, signers=signers)
+        return found[0] if found is not None else None
+    key = naming.manifest_key(environment_id, snapshot_id)
+    found = _oldest(store, key, max_bytes() // readers, readers, signers, hidden=True)
+    return replace(found[0], recovered=_recovered(store, found[0])) if found is not None else None
 
 
 def _find(
@@ -188,7 +196,7 @@ def _find(
     key = naming.manifest_key(environment_id, snapshot_id)
     limit = max_bytes() // readers
     if signers and sha256 is None:
-        return _signed(store, key, limit, readers, signers)
+        return _oldest(store, key, limit, readers, signers)
     refused: StoreError | None = None
     try:
         data = store.get(key, limit=limit)
@@ -205,16 +213,20 @@ def _find(
     return None
 
 
-def _signed(
-    store: Store, key: str, limit: int, readers: int, signers: Sequence[str]
+def _oldest(
+    store: Store, key: str, limit: int, readers: int, signers: Sequence[str], *, hidden: bool = False
 ) -> tuple[StoredManifest, bytes] | None:
+    """The oldest version that can be read and is signed by one of these keys, where there are any. `hidden`: raises why
+    none is one also where the newest is a delete marker."""
     from ocore_mover import signatures  # most commands read no manifest whose SHA-256 is not known
 
     refused: list[MoverError] = []
 
-    def is_signed(data: bytes) -> bool:
+    def is_valid(data: bytes) -> bool:
         try:
-            signatures.check(store, _checked(store, key, data, None, readers=readers).manifest, data, signers)
+            manifest = _checked(store, key, data, None, readers=readers).manifest
+            if signers:
+                signatures.check(store, manifest, data, signers)
         except MoverError as error:
             if error.reason not in _NO_SNAPSHOT:
                 raise
@@ -222,11 +234,13 @@ def _signed(
             return False
         return True
 
-    data = store.older(key, is_signed, limit=limit, oldest_first=True)
+    data = store.older(key, is_valid, limit=limit, oldest_first=True)
     if data is None:  # also where the bucket has no versions
         data = store.get(key, limit=limit)
-        if data is not None and not is_signed(data):
+        if data is not None and not is_valid(data):
             raise refused[-1]
+    if data is None and hidden and refused:
+        raise refused[0]
     return (_checked(store, key, data, None, readers=readers), data) if data is not None else None
 
 

@@ -65,7 +65,7 @@ def test_a_locked_snapshot_reports_its_end_and_is_deleted_then(site: Site, bucke
 @pytest.mark.timeout(600)
 def test_row_150_a_locked_snapshot_outlives_a_thief(site: Site, bucket: str) -> None:
     """With the bucket's key everything is deleted, overwritten and hidden, also the store's id. The operator's own
-    probe puts that back, and a check reads every byte of the snapshot."""
+    probe puts that back, and a check reads every byte of the snapshot, also after an import of what was hidden."""
     cluster, s3, own = site.cluster, site.servers.s3_client(site.endpoint), ("SnapshotStore", "locked", site.namespace)
 
     def warned(text: str) -> None:
@@ -89,5 +89,15 @@ def test_row_150_a_locked_snapshot_outlives_a_thief(site: Site, bucket: str) -> 
     cluster.patch("Snapshot", name, site.namespace, {"spec": {"verify": "Full"}})
     read = cluster.wait("Snapshot", name, site.namespace, lambda o: is_true(o, "Verified"), 120, "read back")
     assert "Older versions have the right bytes" in condition(read, "Verified")["message"]
+    # The cluster is gone, too: nothing but the bucket is left.
+    site.gone("Snapshot", name)
+    cluster.patch(*own, {"spec": {"import": True}})
+    cluster.wait(*own, lambda o: is_true(o, "Imported"), 120, "imported what can be listed")
+    assert cluster.get("Snapshot", name, site.namespace) is None
+    cluster.patch(*own, {"spec": {"importHidden": True}})
+    found = cluster.wait("Snapshot", name, site.namespace, lambda o: is_true(o, "Complete"), 120, "imported")
+    assert found["status"]["manifestSha256"] == read["status"]["manifestSha256"]
+    cluster.patch("Snapshot", name, site.namespace, {"spec": {"verify": "Full"}})
+    cluster.wait("Snapshot", name, site.namespace, lambda o: is_true(o, "Verified"), 120, "read back again")
     # Other tests of the site find each Complete Snapshot in its own store.
     site.gone("Snapshot", name)

@@ -18,6 +18,13 @@ class ListManifestsRequest(Request):
         default={}, description="ENVIRONMENT:PROJECT, ids of an environment and of its project."
     )
     after: str = Field(default="", description="ENVIRONMENT/SNAPSHOT: `next` of the page before.")
+    hidden: bool = Field(
+        default=False,
+        description=(
+            "Also list what was deleted or overwritten in a bucket with versioning, from the oldest versions that are"
+            " valid. Snapshots that retention deleted appear again, as long as a lock keeps them."
+        ),
+    )
 
 
 ROW = Command(

@@ -149,6 +149,13 @@ class SnapshotStoreSpec(Model):
             " set. Finished rollbacks that the store has records of become Rollbacks that never run."
         ),
     )
+    import_hidden: bool = Field(
+        default=False,
+        description=(
+            "Import also what was deleted or overwritten in a bucket with versioning, from the oldest valid versions:"
+            " after an attack. What retention has deleted comes back, too, as long as the bucket keeps its versions."
+        ),
+    )
     take_over: bool = Field(
         default=False,
         description=(
@@ -162,6 +169,8 @@ class SnapshotStoreSpec(Model):
             exactly_one("s3", "claim"),
             immutable("claim"),
             rule("!self.takeOver || self.__import__", "takeOver goes with import"),
+            rule("!self.importHidden || self.__import__", "importHidden goes with import"),
+            rule("!self.importHidden || has(self.s3)", "importHidden needs s3: a claim has no versions"),
             rule("!self.takeOver || self.access == 'ReadWrite'", "takeOver needs access ReadWrite"),
             rule("!has(self.s3) || !has(self.s3.lock) || self.access == 'ReadWrite'", "lock needs access ReadWrite"),
             rule(

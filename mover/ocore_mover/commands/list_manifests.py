@@ -37,15 +37,24 @@ class ListManifests:
     """One run of the command."""
 
     def __init__(
-        self, runtime: Runtime, store: Store, wanted: Mapping[str, str], position: str, signers: Sequence[str] = ()
+        self,
+        runtime: Runtime,
+        store: Store,
+        wanted: Mapping[str, str],
+        position: str,
+        signers: Sequence[str] = (),
+        *,
+        hidden: bool = False,
     ) -> None:
         """`wanted`: environment id → project id. `position`: the result's `next` of the page before; empty: the first
-        page. `signers`: a snapshot that none of these keys has signed is skipped."""
+        page. `signers`: a snapshot that none of these keys has signed is skipped. `hidden`: also finds what was
+        deleted and overwritten."""
         self._runtime = runtime
         self._store = runtime.guarded(store)
         self._wanted = wanted
         self._position = position
         self._signers = signers
+        self._hidden = hidden
         self._lines: list[str] = []
         self._skipped: list[SkippedManifest] = []
         self._skipped_count = self._incomplete = 0
@@ -110,7 +119,7 @@ class ListManifests:
         return len(self._lines) >= limits.PAGE_SNAPSHOTS or self._size >= limits.PAGE_BYTES
 
     def _snapshots(self) -> str:
-        folders = contents.after(self._store, self._wanted, self._position)
+        folders = contents.after(self._store, self._wanted, self._position, hidden=self._hidden)
         looked = 0
         with ThreadPoolExecutor(contents.READERS, thread_name_prefix="manifests") as pool:
             while batch := tuple(islice(folders, BATCH)):
@@ -126,7 +135,7 @@ class ListManifests:
         return ""
 
     def _read(self, environment_id: str, snapshot_id: str) -> StoredSnapshot | SkippedManifest | None:
-        found = contents.read(self._store, environment_id, snapshot_id, signers=self._signers)
+        found = contents.read(self._store, environment_id, snapshot_id, signers=self._signers, hidden=self._hidden)
         if found is None:
             return None
         key = f"{environment_id}/{snapshot_id}"
@@ -150,14 +159,15 @@ class ListManifests:
     def _foreign(self) -> tuple[tuple[ForeignEnvironment, ...], int]:
         """The environments in the store that are not wanted: some of them with what an Environment would need, and how
         many there are."""
-        others = (each for each in contents.environments(self._store) if each not in self._wanted)
+        present = contents.environments(self._store, hidden=self._hidden)
+        others = (each for each in present if each not in self._wanted)
         named = tuple(self._named(each) for each in islice(others, limits.FOREIGN_NAMED))
         with_snapshots = tuple(each for each in named if each.snapshots)
         rest = sum(1 for _ in islice(others, contents.FOREIGN_COUNTED))
         return with_snapshots, len(with_snapshots) + rest
 
     def _named(self, environment_id: str) -> ForeignEnvironment:
-        found, count = contents.first_of(self._store, environment_id)
+        found, count = contents.first_of(self._store, environment_id, hidden=self._hidden)
         identity = found.manifest.identity if found is not None else None
         return ForeignEnvironment(
             environment_id=environment_id,
@@ -174,4 +184,4 @@ def _skipped(key: str, reason: str) -> SkippedManifest:
 def execute(runtime: Runtime, request: ListManifestsRequest) -> ManifestsResult:
     """As :meth:`ListManifests.run`."""
     store, signers = opening.store(request.store), request.store.signers
-    return ListManifests(runtime, store, request.environments, request.after, signers).run()
+    return ListManifests(runtime, store, request.environments, request.after, signers, hidden=request.hidden).run()

@@ -173,6 +173,11 @@ class Store(ABC):
         Raises StoreError where a store has to sort more than MAX_FOLDERS of them: they would not fit into memory.
         """
 
+    def all_folders(self, prefix: str) -> Iterator[str]:
+        """As :meth:`folders`. With versioning also those in which every object is deleted, as long as an older version
+        of one exists."""
+        return self.folders(prefix)
+
     # --- deleting ------------------------------------------------------------------------------------------------
 
     @abstractmethod

@@ -42,26 +42,36 @@ def probe_store(store: Store) -> StoreProbeResult:
 
 def _known_id(store: Store) -> tuple[str | None, tuple[str, ...]]:
     """The store's id, and a warning where it was put back. None: it never had one."""
+    known, kept = _find_id(store)
+    if kept is None:
+        return known, ()
+    with store.writer(STORE_ID_KEY) as writer:
+        writer.write(kept)
+        writer.commit()
+    return known, (_lost(store, "was put back from an older version"),)
+
+
+def _find_id(store: Store) -> tuple[str | None, bytes | None]:
+    """The store's id, and the contents of the older version that has it, where it was deleted or overwritten."""
     refused: StoreError | None = None
     try:
-        known = read_id(store)
+        known = _present_id(store)
     except StoreError as error:
         if error.reason not in (conditions.STORE_ID_CONFLICT, conditions.CORRUPT):
             raise
         known, refused = None, error
     if known is not None:
-        return known, ()
+        return known, None
     kept = store.older(STORE_ID_KEY, lambda data: _parsed(data) is not None, limit=MAX_ID_BYTES)
-    if kept is None:
-        if refused is not None:
-            raise refused
-        return None, ()
-    with store.writer(STORE_ID_KEY) as writer:
-        writer.write(kept)
-        writer.commit()
-    return _parsed(kept), (
-        f"{STORE_ID_KEY} in {store.url} was deleted or overwritten, and was put back from an older version. If no one"
-        " of you did that, replace the bucket's key: it was stolen.",
+    if kept is None and refused is not None:
+        raise refused
+    return (_parsed(kept), kept) if kept is not None else (None, None)
+
+
+def _lost(store: Store, what: str) -> str:
+    return (
+        f"{STORE_ID_KEY} in {store.url} was deleted or overwritten, and {what}. If no one of you did that, replace the"
+        " bucket's key: it was stolen."
     )
 
 
@@ -69,6 +79,9 @@ def read_store(store: Store) -> StoreProbeResult:
     """As :func:`probe_store`, without writing: reads the id and lists. Raises StoreError, also where the store has no
     id yet."""
     identifier = store_id(store)
+    _, kept = _find_id(store)
+    if kept is not None:  # no listing shows it
+        return StoreProbeResult(store_id=identifier, warnings=(_lost(store, "is read from an older version"),))
     if all(found.key != STORE_ID_KEY for found in store.list(STORE_ID_KEY)):
         raise StoreError(
             conditions.STORE_NOT_READY,
@@ -127,7 +140,12 @@ def store_id(store: Store) -> str:
 
 
 def read_id(store: Store) -> str | None:
-    """The store's id; None where it has none. Raises StoreError StoreIdConflict where the object is not ours."""
+    """The store's id, in a bucket with versioning also where it was deleted or overwritten; None where it has none.
+    Raises StoreError StoreIdConflict where the object is not ours."""
+    return _find_id(store)[0]
+
+
+def _present_id(store: Store) -> str | None:
     data = store.get(STORE_ID_KEY, limit=MAX_ID_BYTES)
     if data is None:
         return None

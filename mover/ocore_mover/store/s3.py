@@ -22,7 +22,7 @@ from ocore_mover.store.s3_client import NOT_FOUND, code_of, status_of, translate
 from ocore_mover.store.s3_options import S3Options
 from ocore_mover.store.s3_purge import purge
 from ocore_mover.store.s3_reader import Absent, download, read_range
-from ocore_mover.store.s3_versions import older, recover
+from ocore_mover.store.s3_versions import folders, older, recover
 from ocore_mover.store.s3_writer import PartPool, S3Writer
 
 if TYPE_CHECKING:
@@ -179,6 +179,11 @@ class S3Store(Bucket, Store):
         for page in self._pages(prefix, patience, Delimiter="/"):
             for found in page.get("CommonPrefixes", ()):
                 yield found["Prefix"].removeprefix(self._prefix + prefix).rstrip("/")
+
+    def all_folders(self, prefix: str) -> Iterator[str]:
+        """See s3_versions.py."""
+        found = folders(self, self._prefix + prefix)
+        return found if found is not None else self.folders(prefix)
 
     def _pages(self, prefix: str, patience: Patience | None, **more: Any) -> Iterator["ListObjectsV2OutputTypeDef"]:
         """Not boto3's paginator, which ends at an error: the order of the keys is the server's own, so that a listing

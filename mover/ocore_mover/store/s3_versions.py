@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -74,6 +75,28 @@ def listed(bucket: Bucket, full_prefix: str) -> Iterator[ObjectVersion]:
                     marker=kind == "DeleteMarkers",
                     newest=bool(each.get("IsLatest")),
                 )
+
+
+def folders(bucket: Bucket, full_prefix: str) -> Iterator[str] | None:
+    """The folders below the prefix of which any version exists, sorted. None where the credentials or the server do not
+    allow the listing."""
+    paginator = bucket.client.get_paginator("list_object_versions")
+    pages = iter(paginator.paginate(Bucket=bucket.bucket, Prefix=full_prefix, Delimiter="/"))
+    with translated(f"list the versions of {full_prefix}", bucket.url):
+        try:
+            first = next(pages)
+        except ClientError as error:
+            if not unsupported(error):
+                raise
+            return None
+    return _folders_of(bucket, full_prefix, chain([first], pages))
+
+
+def _folders_of(bucket: Bucket, full_prefix: str, pages: Iterator[Any]) -> Iterator[str]:
+    with translated(f"list the versions of {full_prefix}", bucket.url):
+        for page in pages:
+            for found in page.get("CommonPrefixes", ()):
+                yield found["Prefix"].removeprefix(full_prefix).rstrip("/")
 
 
 def unsupported(error: ClientError) -> bool:

@@ -97,6 +97,11 @@ class WrappedStore(Store):
             self._before_read()
             yield name
 
+    def all_folders(self, prefix: str) -> Iterator[str]:
+        for name in self._store.all_folders(prefix):
+            self._before_read()
+            yield name
+
     def uploads(self, prefix: str) -> Iterator[Upload]:
         self._before_read()
         return self._store.uploads(prefix)

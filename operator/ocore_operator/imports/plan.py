@@ -57,7 +57,7 @@ def is_running(status: ImportStatus | None) -> bool:
 def decide(world: World) -> Action:
     """The next action."""
     store, running = world.store, world.store.status.import_
-    scope = rules.scope(world.places, store.status.store_id or "")
+    scope = rules.scope(world.places, store.status.store_id or "", hidden=store.spec.import_hidden)
     if rules.is_due(store, scope, world.now):
         return Record(rules.with_import(store, rules.begun(scope, world.now), world.now))
     if running is None:

@@ -48,9 +48,11 @@ def places(environments: Iterable[Environment]) -> dict[str, Place]:
     return {e.id: Place(e.meta.name, project_of(e)) for e in environments if e.meta.deleted is None}
 
 
-def scope(found: Mapping[str, Place], store_id: str) -> str:
-    """Changes with what an import would find because of the namespace: its environments, and the store itself."""
-    text = "\n".join([store_id, *sorted(f"{id_} {place.project_id}" for id_, place in found.items())])
+def scope(found: Mapping[str, Place], store_id: str, *, hidden: bool = False) -> str:
+    """Changes with what an import would find because of the namespace: its environments, and the store itself.
+    `hidden`: spec.importHidden."""
+    lines = sorted(f"{id_} {place.project_id}" for id_, place in found.items())
+    text = "\n".join([store_id, *(("hidden",) if hidden else ()), *lines])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -139,6 +139,7 @@ S3_STORE: Object = {
     "encryption": {"recipients": RECIPIENTS},
     "signing": {"publicKeys": PUBLIC_KEYS, "secretRef": {"name": "signing"}},
     "import": True,
+    "importHidden": False,
     "takeOver": False,
 }
 CLAIM_STORE: Object = {"claim": {"claimName": "backups", "path": "shop"}}
@@ -774,6 +775,16 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
                 ({}, {"spec.import": True, "spec.takeOver": True}, {"spec.import": True}),
                 ({"spec.takeOver": True},),
                 spec=1,
+            ),
+            "importHidden goes with import": Cel(
+                ({}, {"spec.importHidden": True}),
+                (
+                    {"spec.importHidden": True, "spec.import": False},
+                    {"spec.importHidden": True, "spec.import": REMOVED},
+                ),
+            ),
+            "importHidden needs s3: a claim has no versions": Cel(
+                ({}, _NEW_CLAIM), ({**_NEW_CLAIM, "spec.importHidden": True},)
             ),
             "takeOver needs access ReadWrite": Cel(
                 ({}, {"spec.takeOver": True}),

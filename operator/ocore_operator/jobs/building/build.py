@@ -182,7 +182,11 @@ class JobBuilder:
     def list_manifests(self, environments: Mapping[str, str], *, after: str) -> Object:
         """One page of the snapshots of these environments (id → project id)."""
         request = t.LIST_MANIFESTS.request(
-            store=self._store(), environments=dict(sorted(environments.items())), after=after, deadline=_deadline(LONG)
+            store=self._store(),
+            environments=dict(sorted(environments.items())),
+            after=after,
+            hidden=self._inputs.store.spec.import_hidden,
+            deadline=_deadline(LONG),
         )
         return self._job(self._inputs.store, request, LONG + self._start)
 

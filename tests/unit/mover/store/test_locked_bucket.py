@@ -12,7 +12,8 @@ from ocore_crds import conditions, naming
 from ocore_mover import manifests
 from ocore_mover.store import S3Options, Store, open_store, s3_versions
 from ocore_mover.store.pinned_version import Pinned
-from ocore_mover.store.probe import probe_store
+from ocore_mover.store.probe import probe_store, read_id, read_store
+from ocore_mover.store.read_only import ReadOnlyStore
 from support.mover.beside import Finished, call
 from support.mover.contents import ENVIRONMENT, dumped, of_production, put, snapshot_id
 from support.mover.plain_desk import Folder
@@ -279,6 +280,43 @@ def test_row_149_a_store_id_that_was_overwritten_is_put_back(
     known = probe_store(store).store_id
     client.put_object(Bucket=LOCKED, Key=f"{prefix}/{naming.STORE_ID_KEY}", Body=other)
     assert probe_store(store).store_id == known
+
+
+def test_row_153_a_store_whose_id_was_lost_is_read_without_writing(
+    seaweed: SeaweedFS, client: Any, prefix: str
+) -> None:
+    """After a burglary the keys of a drill only read: no probe puts the id back. It is deleted, then overwritten."""
+    known = probe_store(opened(seaweed, prefix)).store_id
+    key = f"{prefix}/{naming.STORE_ID_KEY}"
+    client.delete_object(Bucket=LOCKED, Key=key)
+    for _ in range(2):
+        before = versions(client, prefix)
+        store = ReadOnlyStore(opened(seaweed, prefix))
+        assert read_id(store) == known
+        found = read_store(store)
+        assert found.store_id == known
+        assert any("is read from an older version" in warning for warning in found.warnings)
+        assert versions(client, prefix) == before, "nothing was written"
+        client.put_object(Bucket=LOCKED, Key=key, Body=b"{}")
+
+
+def test_row_153_hidden_manifests_that_do_not_count_are_named(
+    seaweed: SeaweedFS, client: Any, prefix: str, tmp_path: Path
+) -> None:
+    """A listing of what was hidden says why something is left out, and what an id belongs to."""
+    burgled = Burgled(seaweed, tmp_path / "base", prefix)
+    project = call("inspect", *burgled.options, *burgled.ids).result["payload"]["identity"]["projectId"]
+    asked = ("list-manifests", *burgled.options, "--environment", f"{ENVIRONMENT}:{project}")
+    for key in {version["Key"] for version in versions(client, prefix)}:
+        client.delete_object(Bucket=LOCKED, Key=key)
+    assert call(*asked).result["payload"]["listed"] == 0
+    assert call(*asked, "--hidden").result["payload"]["listed"] == 1
+    found = call(*asked, "--hidden", *Key(tmp_path, "other").signer).result["payload"]
+    assert (found["listed"], found["skipped"]) == (0, 1)
+    assert "not signed" in found["skippedExamples"][0]["reason"]
+    assert call(*asked[:-2]).result["payload"]["foreign"] == []
+    (foreign,) = call(*asked[:-2], "--hidden").result["payload"]["foreign"]
+    assert (foreign["environmentId"], foreign["projectId"], foreign["snapshots"]) == (ENVIRONMENT, project, 1)
 
 
 def test_row_152_a_stolen_signing_key_replaces_nothing(

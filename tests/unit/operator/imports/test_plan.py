@@ -39,6 +39,14 @@ def test_the_first_import_begins_at_once() -> None:
     assert action.status.import_ == rules.begun(SCOPE, moment(60))
 
 
+def test_another_import_begins_for_what_was_hidden() -> None:
+    done = importing(state="Done", finishedAt=at(5))
+    assert isinstance(planned(done), Idle)
+    action = planned(done, spec={"importHidden": True})
+    assert isinstance(action, Record)
+    assert action.status.import_ == rules.begun(rules.scope(PLACES, STORE_ID, hidden=True), moment(60))
+
+
 PAGE = ManifestsResult(store_id=STORE_ID, listed=0, lines_sha256="0" * 64)
 
 

@@ -114,8 +114,9 @@ def test_the_scope_changes_with_what_belongs_here() -> None:
         rules.scope({ENVIRONMENT: Place("shop", OTHER)}, "one"),
         rules.scope({OTHER: Place("shop", PROJECT)}, "one"),
         rules.scope({}, "one"),
+        rules.scope(places, "one", hidden=True),
     }
-    assert len(scopes) == 5
+    assert len(scopes) == 6
     assert {len(scope) for scope in scopes} == {16}
     assert rules.scope({ENVIRONMENT: Place("renamed", PROJECT)}, "one") in scopes
     both = {ENVIRONMENT: Place("a", PROJECT), OTHER: Place("b", PROJECT)}

@@ -327,6 +327,14 @@ def test_a_request_that_is_too_long_starts_no_job() -> None:
         JobBuilder(SETTINGS, job_inputs(), "1").list_manifests(many, after="")
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_listing_looks_for_what_was_hidden_where_the_store_says_so(*, hidden: bool) -> None:
+    spec = {**FULL_S3.spec.model_dump(by_alias=True, exclude_none=True), "import": True, "importHidden": hidden}
+    place = replace(job_inputs(), store=store(spec))
+    job = JobBuilder(SETTINGS, place, "1").list_manifests({}, after="")
+    assert request_of(job).get("hidden", False) is hidden
+
+
 def test_the_applications_container_has_no_secret_of_ours() -> None:
     """Foreign code: no Secret, no claim, no token, and the restricted standard."""
     job = all_jobs(SITES["admin"])["neutralize-image"]
