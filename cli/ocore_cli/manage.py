@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import typer
@@ -13,9 +14,10 @@ from rich.text import Text
 
 from ocore_crds.group import GROUP
 from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, Kind
-from ocore_crds.naming import LABEL_UID
+from ocore_crds.naming import ANNOTATION_VERIFY_REQUESTED, LABEL_UID
 from ocore_crds.text.quantity import human
 from ocore_crds.text.sentences import escaped
+from ocore_crds.text.timestamps import exact
 
 from .errors import FAILED, CliError, Denied, Refused, TimedOut, Unreachable
 from .interrupts import pause
@@ -133,10 +135,15 @@ def verify(
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the result; exit code 1 if bytes differ.")] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Most seconds to wait.")] = 3600,
 ) -> None:
-    """Have every byte of a snapshot read again."""
+    """Have every byte of a snapshot read again, in its own store: also of a Corrupt one whose objects were put back."""
     name = named(snapshot, SNAPSHOT)
     objects = cluster.objects()
-    _patch(objects, SNAPSHOT, name, {"verify": "Full"}, "is verified")
+    if needed(objects, SNAPSHOT, name).get("status", {}).get("phase") == "Failed":
+        raise CliError(f"snapshot {name} has failed: it has no data to read. Use another one")
+    objects.patch(
+        SNAPSHOT, name, {"metadata": {"annotations": {ANNOTATION_VERIFY_REQUESTED: exact(datetime.now(UTC))}}}
+    )
+    _write([f"{SNAPSHOT.singular}.{GROUP}/{name} is read again"])
     if wait and not _verified(objects, name, timeout):
         raise typer.Exit(FAILED)
 
@@ -217,22 +224,25 @@ def _patch(objects: Objects, kind: Kind, name: str, spec: Object, done: str) -> 
 
 
 def _verified(objects: Objects, name: str, timeout: float) -> bool:
-    from ocore_crds import conditions as c
+    from ocore_crds.resources import read_back
     from ocore_crds.resources.snapshot import SnapshotStatus
 
+    why = ""
     for _ in range(int(timeout / PAUSE) + 1):
-        status = SnapshotStatus.model_validate(needed(objects, SNAPSHOT, name).get("status") or {})
-        found = c.find(status.conditions, c.VERIFIED)
-        if found is not None and found.status == "True":
-            _write([f"every byte of snapshot {name} was read and matches"])
-            return True
-        waits = (c.CHECKSUMS_ONLY, c.NOT_READ, c.VERIFYING, c.PENDING)
-        if found is not None and found.status == "False" and found.reason not in waits:
-            _write([f"{found.reason}: {found.message}"])
-            return False
+        obj = needed(objects, SNAPSHOT, name)
+        status = SnapshotStatus.model_validate(obj.get("status") or {})
+        found = status.read_back
+        if found is not None and not read_back.is_open(obj):
+            text = f"every byte of snapshot {name} was read and matches"
+            _write([text if found.result == "Matched" else f"{found.result}: {found.message}"])
+            return found.result == "Matched"
+        if status.phase == "Failed":
+            raise CliError(f"snapshot {name} has failed: it has no data to read")
+        why = f": {found.message}" if found is not None and found.result is None else ""
         pause(PAUSE)
     raise TimedOut(
-        f"snapshot {name} is not verified after {timeout:.0f} s. It continues; see: kubectl ocore describe osnap/{name}"
+        f"snapshot {name} is not verified after {timeout:.0f} s{why}. It continues; see:"
+        f" kubectl ocore describe osnap/{name}"
     )
 
 

@@ -36,6 +36,9 @@ ANNOTATION_PROBE_REQUESTED = f"{GROUP}/probe-requested"
 #: On a Snapshot, RFC 3339: it is to be restored as a test now; each other value asks for one more (see
 #: restore_test.RestoreTestStatus).
 ANNOTATION_RESTORE_TEST_REQUESTED = f"{GROUP}/restore-test-requested"
+#: On a Snapshot, RFC 3339: every byte in its own store is to be read again; each other value asks once more (see
+#: read_back.ReadBack).
+ANNOTATION_VERIFY_REQUESTED = f"{GROUP}/verify-requested"
 #: On a Snapshot or Rollback that an import creates: the uid of its SnapshotStore. Its status follows at once. Such a
 #: Rollback never starts.
 ANNOTATION_IMPORT = f"{GROUP}/import"

@@ -53,9 +53,10 @@ def copy_found(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
     return read_whole(snapshot.with_status(remote_status.found_again(snapshot, now)), now)
 
 
-def read_whole(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
+def read_whole(
+    snapshot: Snapshot, now: datetime, text: str = "It was found to be damaged before, and is whole again."
+) -> SnapshotStatus:
     """The only data of a Snapshot that was known to be damaged matches its manifest: it can be restored."""
     stamp = Stamp.of(snapshot.meta, now)
-    text = "It was found to be damaged before, and is whole again."
     status = summarize.with_condition(snapshot.status, c.VERIFIED, "Unknown", c.CHECKSUMS_ONLY, text, stamp)
     return summarize.complete(status, c.SUCCEEDED, f"Restorable. {text}", stamp)

@@ -5,6 +5,7 @@ from typing import Literal
 
 import pytest
 
+from ocore_crds.naming import ANNOTATION_VERIFY_REQUESTED
 from support.cluster.cluster import Cluster, Object, condition, is_true
 from support.cluster.promises import fresh, holds_all_promises, manifest, stored_keys
 from support.cluster.site import Servers, Site, Sites, make_site
@@ -111,7 +112,8 @@ def test_row_50_a_corrupt_full_one_takes_its_differentials_along(cluster: Cluste
         assert is_differential(taken(site, "differential"), "full")
         key = max(manifest(site, full)["filestore"]["packs"], key=lambda o: o["size"])["key"]
         s3, where = servers.s3_client(), {"Bucket": site.bucket, "Key": f"test/{key}"}
-        data = bytearray(s3.get_object(**where)["Body"].read())
+        stored = s3.get_object(**where)["Body"].read()
+        data = bytearray(stored)
         data[len(data) // 2] ^= 1
         s3.put_object(**where, Body=bytes(data))
         cluster.patch("Snapshot", "full", site.namespace, {"spec": {"verify": "Full"}})
@@ -129,3 +131,13 @@ def test_row_50_a_corrupt_full_one_takes_its_differentials_along(cluster: Cluste
         assert failed["status"].get("quiescedAt") is None
         assert site.accepts_connections()
         assert taken(site, "next")["status"]["fullFilestore"] is True
+
+        # Row 154: the bytes are put back. Reading the full one again makes both usable.
+        s3.put_object(**where, Body=stored)
+        body = {"metadata": {"annotations": {ANNOTATION_VERIFY_REQUESTED: "put back"}}}
+        cluster.patch("Snapshot", "full", site.namespace, body)
+        whole = cluster.wait("Snapshot", "full", site.namespace, lambda o: is_true(o, "Ready"), 120, "whole again")
+        assert (whole["status"]["phase"], is_true(whole, "Verified")) == ("Complete", True)
+        assert whole["status"]["readBack"]["result"] == "Matched"
+        cluster.wait("Snapshot", "differential", site.namespace, lambda o: is_true(o, "Ready"), 60, "usable again")
+        assert site.previewed(site.rollback("look", "differential", dryRun=True))["preview"]["wouldRun"] is True

@@ -10,6 +10,7 @@ from ocore_crds.reports.facts import SnapshotSizes
 from ocore_crds.reports.kept_versions import KeptVersions
 from ocore_crds.resources.encryption import SnapshotEncryption
 from ocore_crds.resources.layouts import Layout
+from ocore_crds.resources.read_back import ReadBack
 from ocore_crds.resources.recovery_evidence import RecoveryEvidence
 from ocore_crds.resources.remote_copy import RemoteCopy
 from ocore_crds.resources.restore_test import RestoreTestRequest, RestoreTestStatus
@@ -410,6 +411,10 @@ class SnapshotStatus(ObjectStatus):
             "Pin, retention and deletionPolicy as the store has them, for an import. Absent: the Snapshot was completed"
             " by a version that did not store them; they are stored when one of them is changed."
         ),
+    )
+    read_back: ReadBack | None = Field(
+        default=None,
+        description="The newest check that the annotation `ocore.dev/verify-requested` has asked for.",
     )
     restore_test: RestoreTestStatus | None = Field(
         default=None,

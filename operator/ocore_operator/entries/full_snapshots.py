@@ -1,8 +1,8 @@
 """Full Snapshots and the differentials that need them, as the catalog knows them. Pure, without a request.
 
 Two things must follow from one Snapshot to another: a full one lists those that need it (`status.dependents`), and
-those say so where it is corrupt. Each is done by the reconcile of the Snapshot that changes. This module finds the
-Snapshots for which it remains to be done, whatever was missed.
+those say so where it is corrupt, until it is whole again. Each is done by the reconcile of the Snapshot that changes.
+This module finds the Snapshots for which it remains to be done, whatever was missed.
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def unsettled(catalog: Catalog, key: Key) -> bool:
         return True
     if entry.has_data and unlisted(catalog, entry):
         return True
-    return is_of_corrupt(catalog, entry)
+    return is_of_corrupt(catalog, entry) or is_of_whole(catalog, entry)
 
 
 def is_of_corrupt(catalog: Catalog, entry: SnapshotEntry) -> bool:
@@ -50,6 +50,14 @@ def is_of_corrupt(catalog: Catalog, entry: SnapshotEntry) -> bool:
         return False
     full = catalog.of_id(SnapshotEntry, entry.key.namespace, entry.pairing.needs)
     return full is not None and full.phase == "Corrupt"
+
+
+def is_of_whole(catalog: Catalog, entry: SnapshotEntry) -> bool:
+    """Whether this Snapshot is Corrupt only because of a full one that is whole again, in its own store."""
+    if entry.phase != "Corrupt" or not entry.of_corrupt:
+        return False
+    full = catalog.of_id(SnapshotEntry, entry.key.namespace, entry.pairing.needs)
+    return full is not None and full.phase == "Complete" and full.verified != "False"
 
 
 def related(catalog: Catalog, key: Key) -> Iterator[Key]:
@@ -73,8 +81,9 @@ def all_unsettled(catalog: Catalog) -> list[Key]:
     for key, full in needed(catalog).items():
         if unsettled(catalog, key):
             found.append(key)
-        if full.phase == "Corrupt":
-            found.extend(e.key for e in needing(catalog, key.namespace, full.id) if is_of_corrupt(catalog, e))
+        for each in needing(catalog, key.namespace, full.id):
+            if is_of_corrupt(catalog, each) or is_of_whole(catalog, each):
+                found.append(each.key)
     return found
 
 

@@ -77,6 +77,7 @@ class SnapshotEntry(OperationEntry):
     pairing: Pairing
     signed: Signed | None
     verified: str  # status of the condition Verified
+    of_corrupt: bool  # it is Corrupt because the full one is that it needs
     verify_full: bool  # it is to be read back
     restore: RestoreTested | None  # of one that was tested, or is to be
     remote: RemoteFacts | None  # None: no copy is wanted yet

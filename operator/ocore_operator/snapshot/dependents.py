@@ -12,6 +12,7 @@ from dataclasses import replace
 from ocore_crds.resources.snapshotpolicy import age
 from ocore_crds.rules.differentials import needs_of
 from ocore_kube.types import SNAPSHOTS
+from ocore_operator import sources
 from ocore_operator.context import Context
 from ocore_operator.entries import differentials, full_snapshots
 from ocore_operator.entries.snapshots import SnapshotEntry, of_environment
@@ -65,6 +66,16 @@ async def corrupt_base(ctx: Context, snapshot: Snapshot) -> str:
     obj = await _base_of(ctx, snapshot)
     status = (obj or {}).get("status") or {}
     return str(obj["metadata"]["name"]) if obj is not None and status.get("phase") == "Corrupt" else ""
+
+
+async def whole_base(ctx: Context, snapshot: Snapshot) -> str:
+    """Name of the full Snapshot that this one needs, where that is whole in its own store, as far as is known; else
+    empty."""
+    obj = await _base_of(ctx, snapshot)
+    if obj is None or (obj.get("status") or {}).get("phase") != "Complete":
+        return ""
+    base = resources.snapshot(obj)
+    return "" if sources.is_damaged(base) else base.meta.name
 
 
 async def enter(ctx: Context, snapshot: Snapshot) -> None:

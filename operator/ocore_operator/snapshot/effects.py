@@ -12,7 +12,7 @@ from ocore_crds.resources.restore_test import DEFAULT_TIMEOUT_SECONDS
 from ocore_crds.resources.snapshot import SAFETY_TRIGGER, SnapshotStatus
 from ocore_crds.resources.workloads import targets
 from ocore_kube.errors import Forbidden, Invalid
-from ocore_operator import clock, encryption, operation_lock, remote_status, sources, summarize
+from ocore_operator import clock, damage, encryption, operation_lock, remote_status, sources, summarize
 from ocore_operator.context import Context
 from ocore_operator.entries import snapshots
 from ocore_operator.entries.signed import newest
@@ -242,8 +242,9 @@ async def _job(ctx: Context, snapshot: Snapshot, action: StartsJob) -> tuple[Obj
             series = state_writing(snapshot, remote=remote)
             found = await job_stores.of_place(ctx, snapshot, place)
             return build(found, series.attempt(number)).write_state(snapshot, state), now
-        case StartVerify(attempt=number):
-            found = await job_stores.of_reading(ctx, snapshot)
+        case StartVerify(attempt=number, requested=requested):
+            place = sources.own(snapshot) if requested else damage.read_place(snapshot)
+            found = await job_stores.of_place(ctx, snapshot, place)
             return build(found, number).verify(snapshot, deadline=snapshot.spec.timeout_seconds), now
         case StartCheckCopy(attempt=name):
             remote_copy, copy = snapshot.status.remote, sources.copy(snapshot)

@@ -2,7 +2,7 @@
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.resources import remote_copy
+from ocore_crds.resources import read_back, remote_copy
 from ocore_crds.resources.restore_test import open_run
 from ocore_crds.rules.retention import candidate_of, told_of
 from ocore_operator.entries import differentials
@@ -41,6 +41,7 @@ def entry(obj: Object) -> SnapshotEntry:
         pairing=differentials.pairing_of(obj),
         signed=signed_of(obj),
         verified=shared(by_type.get(c.VERIFIED, {}).get("status", "Unknown")),
+        of_corrupt=by_type.get(c.VERIFIED, {}).get("reason") == c.BASE_CORRUPT,
         verify_full=spec.get("verify") == "Full",
         restore=_restore(obj, by_type.get(c.RESTORE_TESTED, {})),
         remote=_remote(status),
@@ -60,6 +61,8 @@ def idle(obj: Object) -> bool:
     if "deletionTimestamp" in meta or not c.is_terminal(conditions) or status.get("residue") == "Pending":
         return False
     if status.get("observedGeneration") != meta.get("generation"):
+        return False
+    if c.outcome(conditions) == "Complete" and read_back.is_open(obj):
         return False
     if remote_copy.work_remains(obj) or open_run(obj) is not None:
         return False

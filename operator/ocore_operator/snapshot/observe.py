@@ -89,9 +89,12 @@ async def _with_others(ctx: Context, world: World) -> World:
     """With what is known of the Snapshots that need this one, and of the one that it needs."""
     entry = ctx.catalog.find(SnapshotEntry, world.snapshot.meta.namespace, world.snapshot.meta.name)
     found = await dependents.observed(ctx, world.snapshot)
-    if entry is None or not full_snapshots.is_of_corrupt(ctx.catalog, entry):
-        return replace(world, dependents=found)
-    return replace(world, dependents=found, corrupt_base=await dependents.corrupt_base(ctx, world.snapshot))
+    world = replace(world, dependents=found)
+    if entry is not None and full_snapshots.is_of_corrupt(ctx.catalog, entry):
+        return replace(world, corrupt_base=await dependents.corrupt_base(ctx, world.snapshot))
+    if entry is not None and full_snapshots.is_of_whole(ctx.catalog, entry):
+        return replace(world, whole_base=await dependents.whole_base(ctx, world.snapshot))
+    return world
 
 
 def _before_job(world: World) -> bool:

@@ -1,4 +1,4 @@
-"""The plan of a Snapshot that is terminal or is being deleted: leftovers, reading back, deletion of its data. Pure.
+"""The plan of a Snapshot that is terminal or is being deleted: leftovers, deletion of its data. Pure.
 
 Every path of a deletion ends in bounded time, except for a pin and a legal hold, which only a person sets and removes,
 and for a retention (Object Lock), which ends when the store says.
@@ -8,21 +8,21 @@ from functools import partial
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.commands.table import DELETE, VERIFY, WRITE_STATE
-from ocore_crds.protocol import DeleteResult, Failure, KeptVersions, VerifyResult
+from ocore_crds.commands.table import DELETE, WRITE_STATE
+from ocore_crds.protocol import DeleteResult, Failure, KeptVersions
 from ocore_crds.resources.snapshot import KeptInStore, SnapshotStatus
 from ocore_crds.text.quantity import human
-from ocore_operator import clock, damage, summarize
+from ocore_operator import clock, summarize
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.frame.actions import Idle, Note, Record
 from ocore_operator.jobs.building.job import job_name
-from ocore_operator.jobs.observing.attempts import Done, Due, Failed, Series, Waits
+from ocore_operator.jobs.observing.attempts import Done, Due, Failed, Waits
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.jobs.observing.snapshot_jobs import Deletes, deletion
 from ocore_operator.kube.resources import Snapshot
-from ocore_operator.snapshot import plan_remote, plan_state, transitions
+from ocore_operator.snapshot import plan_read_back, plan_remote, plan_state, transitions
 from ocore_operator.snapshot.stopping import alone, stop
-from ocore_operator.snapshot.world import Action, Cascade, GiveUp, LetGo, SetDependents, StartDelete, StartVerify, World
+from ocore_operator.snapshot.world import Action, Cascade, GiveUp, LetGo, SetDependents, StartDelete, World
 from ocore_operator.summarize import Stamp
 
 #: Seconds until a failed Job is retried: the first times, and later, so that a store that does not answer is not
@@ -63,6 +63,10 @@ def _decide(world: World) -> Action:
         return _deletion(world)
     if world.corrupt_base:
         return Record(transitions.of_corrupt_base(snapshot, world.corrupt_base, world.now))
+    if world.whole_base:
+        return Record(
+            transitions.of_whole_base(snapshot, world.whole_base, plan_read_back.next_attempt(world), world.now)
+        )
     if world.dependents is not None and set(world.dependents) != set(snapshot.status.dependents):
         return SetDependents(world.dependents)
     if snapshot.status.residue == "Pending":
@@ -76,11 +80,9 @@ def _decide(world: World) -> Action:
 
 def _after_copy(world: World) -> Action:
     """What is to do beside the remote copy."""
-    snapshot = world.snapshot
-    verified = c.find(snapshot.status.conditions, c.VERIFIED)
-    wanted = c.is_true(snapshot.status.conditions, c.COMPLETE) and snapshot.spec.verify == "Full"
-    if wanted and (verified is None or verified.status == "Unknown"):
-        return _verify(world)
+    snapshot, reading = world.snapshot, plan_read_back.decide(world)
+    if reading is not None:
+        return reading
     again = plan_state.seconds_left(world)
     return Idle(again, snapshot.status.model_copy(update={"observed_generation": snapshot.meta.generation}))
 
@@ -185,42 +187,6 @@ def _stop_attempt(world: World) -> Action | None:
 def _with_residue(snapshot: Snapshot, residue: str) -> SnapshotStatus:
     update = {"residue": residue, "observed_generation": snapshot.meta.generation}
     return snapshot.status.model_copy(update=update)
-
-
-# --- reading back ----------------------------------------------------------------------------------------------
-
-
-def _verify(world: World) -> Action:
-    """spec.verify was set to Full on a Complete snapshot: a Job reads every byte."""
-    snapshot, now = world.snapshot, world.now
-    refusal = world.refusal
-    if refusal is not None:
-        status = transitions.unverified(snapshot, refusal.reason, refusal.message, now)
-        return Idle(refusal.after if isinstance(refusal, Waiting) else DELETE_PAUSE, status)
-    series = Series(VERIFY, snapshot.meta.uid, VerifyResult, "The check")
-    found = series.next(world.seen, now, partial(_verify_pause, world))
-    match found:
-        case Due(number=number):
-            return StartVerify(number)
-        case Done(result=result):
-            return Record(transitions.verified(snapshot, result, now))
-        case Waits(paused=True, reason=reason, message=message, seconds=left):
-            message = f"It could not be read back; retrying: {message}"
-            return Idle(left, transitions.unverified(snapshot, reason, message, now))
-        case Waits(seconds=left):
-            reason, message = found.says(c.VERIFYING, "A Job reads every byte back.")
-            return Idle(left, transitions.unverified(snapshot, reason, message, now))
-        case Failed(failure=failure):
-            in_copy = damage.read_place(snapshot).is_copy
-            return Record(damage.found(snapshot, failure.message, now, in_copy=in_copy))
-
-
-def _verify_pause(world: World, failed: Failed) -> float | None:
-    # A manifest that is missing is as bad as bytes that changed: the snapshot cannot be restored.
-    if failed.failure.reason in (c.CORRUPT, c.SNAPSHOT_NOT_FOUND):
-        return None
-    # A few attempts soon, then as rarely as probes.
-    return RETRY_PAUSE if failed.number < VERIFY.attempts else world.settings.probe_interval
 
 
 # --- deletion --------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import SNAPSHOT_STEPS, SnapshotResult, VerifyResult
 from ocore_crds.reports.facts import SnapshotSizes
 from ocore_crds.resources.encryption import SnapshotEncryption, recipients_of
+from ocore_crds.resources.read_back import ReadBack
 from ocore_crds.resources.signing import Predecessor, place_after
 from ocore_crds.resources.snapshot import (
     EvidenceStatus,
@@ -23,7 +24,7 @@ from ocore_crds.resources.workloads import targets
 from ocore_crds.rules.evidence import ARTIFACT_OF_PART
 from ocore_crds.stored.manifest import Evidence, Identity
 from ocore_crds.text.sentences import sentence
-from ocore_operator import clock, summarize
+from ocore_operator import clock, damage, summarize
 from ocore_operator.entries.differentials import Full
 from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.frame.actions import Wait
@@ -303,6 +304,17 @@ def of_corrupt_base(snapshot: Snapshot, base: str, now: datetime) -> SnapshotSta
     )
     status = summarize.with_condition(snapshot.status, c.VERIFIED, "False", c.BASE_CORRUPT, message, stamp)
     return summarize.outcome(status, Stalled(c.BASE_CORRUPT, message), stamp).model_copy(update={"phase": "Corrupt"})
+
+
+def of_whole_base(snapshot: Snapshot, base: str, attempt: int, now: datetime) -> SnapshotStatus:
+    """The full Snapshot that it needs is whole again, so this one can be restored. With `verify: Full` it is read
+    again, by a Job of that number or a later one."""
+    text = f"Snapshot {base}, the full one that this differential needs, is whole again."
+    status = damage.read_whole(snapshot, now, text)
+    if snapshot.spec.verify != "Full":
+        return status
+    answered = snapshot.status.read_back.run if snapshot.status.read_back is not None else ""
+    return status.model_copy(update={"read_back": ReadBack(run=answered, attempt=attempt)})
 
 
 def unverified(snapshot: Snapshot, reason: str, message: str, now: datetime) -> SnapshotStatus:

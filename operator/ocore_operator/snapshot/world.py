@@ -130,6 +130,8 @@ class World:
     dependents: tuple[str, ...] | None = None
     #: Of a differential: name of its full Snapshot where that is corrupt.
     corrupt_base: str = ""
+    #: Of a differential that is Corrupt for that reason: name of its full Snapshot where that is whole again.
+    whole_base: str = ""
     #: Where a test restore is asked for, and the Snapshot can be restored.
     restore_test: RestoreTest | None = None
     #: Why the action chosen before, in this same reconcile, could not be carried out.
@@ -221,9 +223,10 @@ class StartDelete:
 
 @dataclass(frozen=True)
 class StartVerify:
-    """Create a Job that reads every byte back."""
+    """Create a Job that reads every byte back. `requested`: in the Snapshot's own store, whatever is known of it."""
 
     attempt: int
+    requested: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The commands of kubectl's habits."""
 
 import json
+from typing import Any
 
 import pytest
 import typer
@@ -98,6 +99,7 @@ def test_watch_prints_what_changes(
 
 
 def test_changes(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.states["snapshot"] = [DONE]
     for arguments in (
         ("pin", "osnap/a", "--label", "why"),
         ("unpin", "a"),
@@ -106,13 +108,14 @@ def test_changes(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
         ("verify", "a"),
     ):
         assert run(*arguments) == 0
-    assert cli.patched == [
+    *changed, (_, _, read) = cli.patched
+    assert changed == [
         (SNAPSHOT, "a", {"spec": {"pin": {"label": "why"}}}),
         (SNAPSHOT, "a", {"spec": {"pin": None}}),
         (SNAPSHOT_POLICY, "shop", {"spec": {"suspend": True}}),
         (SNAPSHOT_POLICY, "shop", {"spec": {"suspend": False}}),
-        (SNAPSHOT, "a", {"spec": {"verify": "Full"}}),
     ]
+    assert [*read["metadata"]["annotations"]] == ["ocore.dev/verify-requested"]
     assert "snapshot.ocore.dev/a pinned" in capsys.readouterr().out
     with pytest.raises(typer.BadParameter):
         run("pin", "orb/a")
@@ -139,18 +142,34 @@ def test_a_deletion_says_what_becomes_of_the_data(
         run("delete", "oenv/shop", "--yes")
 
 
-@pytest.mark.parametrize(("reason", "status", "code"), [("Verified", "True", 0), ("Corrupt", "False", 1)])
-def test_verify_waits_for_the_result(cli: FakeObjects, reason: str, status: str, code: int) -> None:
-    reading = condition("Verified", "False", "ChecksumsOnly")
-    states = [
-        {**DONE, "status": {**DONE["status"], "conditions": [x]}}
-        for x in (reading, condition("Verified", status, reason))
-    ]
-    cli.states["snapshot"] = list(states)
+@pytest.mark.parametrize(("result", "code"), [("Matched", 0), ("Differs", 1), ("NotRead", 1)])
+def test_verify_waits_for_the_result(
+    cli: FakeObjects, capsys: pytest.CaptureFixture[str], result: str, code: int
+) -> None:
+    """Whatever an earlier check has found: the Snapshot may be Verified."""
+    verified = condition("Verified", "True", "Succeeded")
+
+    def read(**fields: Any) -> dict[str, Any]:
+        found = {"run": "1", "attempt": 1, "message": "9 Jobs run.", **fields}
+        return {**DONE, "status": {**DONE["status"], "conditions": [verified], "readBack": found}}
+
+    asked = {**DONE, "metadata": {**DONE["metadata"], "annotations": {"ocore.dev/verify-requested": "now"}}}
+    cli.states["snapshot"] = [DONE, asked, read(), read(result=result, message="a differs.")]
     assert run("verify", "before", "--wait") == code
-    cli.states["snapshot"] = states[:1]
-    with pytest.raises(TimedOut, match="not verified after 3 s"):
+    assert ("a differs." in capsys.readouterr().out) == (code == 1)
+    cli.states["snapshot"] = [read()]
+    with pytest.raises(TimedOut, match="not verified after 3 s: 9 Jobs run"):
         run("verify", "before", "--wait", "--timeout", "3")
+
+
+def test_what_failed_is_not_read(cli: FakeObjects) -> None:
+    cli.states["snapshot"] = [{**DONE, "status": {"phase": "Failed"}}]
+    with pytest.raises(CliError, match="has failed: it has no data"):
+        run("verify", "before")
+    cli.states["snapshot"] = [DONE, {**DONE, "status": {"phase": "Failed"}}]
+    with pytest.raises(CliError, match="has failed: it has no data"):
+        run("verify", "before", "--wait")
+    assert len(cli.patched) == 1
 
 
 def test_logs_and_description(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from ocore_kube.errors import Conflict
 from ocore_kube.types import SNAPSHOTS
 from ocore_operator.entries import full_snapshots
+from ocore_operator.errors import Stalled
 from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube import resources
@@ -21,7 +22,7 @@ from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.world import Cascade, LetGo, SetDependents, World
 from support.operator.api import ApiServer
 from support.operator.catalogs import new_catalog
-from support.operator.differentials import differential, full, snapshot, uid
+from support.operator.differentials import condition, differential, full, snapshot, uid
 from support.operator.objects import SETTINGS, at, moment
 
 
@@ -300,3 +301,39 @@ def test_a_full_one_with_a_corrupt_differential_is_no_base() -> None:
     bench = Bench(full("f", 1, dependents=["d"]), full("g", 0), bad, mine)
     found = asyncio.run(dependents.with_base(bench.ctx, World(bench.get("mine"), moment(1), SETTINGS, None)))  # type: ignore[arg-type]
     assert [f.name for f in found.fulls] == ["g"]
+
+
+def test_row_154_the_differentials_of_one_that_is_whole_again_can_be_restored() -> None:
+    """Not while it is damaged in its own store and whole in a remote one; and one that is to be read back is read."""
+    read = {"spec": {"verify": "Full"}, "readBack": {"run": "1", "attempt": 1, "result": "Differs"}}
+    bench = Bench(
+        full("f", 1, dependents=["d", "e"]), differential("d", 2, "f", 1), differential("e", 3, "f", 1, **read)
+    )
+    bench.put(full("f", 1, "Corrupt", dependents=["d", "e"]))
+    bench.reconcile("d")
+    bench.reconcile("e")
+    assert (bench.get("d").status.phase, bench.unsettled()) == ("Corrupt", [])
+    only_copied = [condition("Complete"), condition("Verified", "False", "Corrupt")]
+    bench.put(full("f", 1, dependents=["d", "e"], conditions=only_copied))
+    assert bench.unsettled() == []
+    bench.put(full("f", 1, dependents=["d", "e"]))
+    assert bench.unsettled() == ["d", "e"]
+    bench.world("f")
+    assert bench.queued[-2:] == [Key("Snapshot", "shop", "d"), Key("Snapshot", "shop", "e")]
+    bench.reconcile("d")
+    with pytest.raises(Stalled, match="no SnapshotStore"):  # for the Job that reads it
+        bench.reconcile("e")
+    for name, again in (("d", None), ("e", ("1", 1, None))):
+        status = bench.get(name).status
+        by_type = {c.type: c for c in status.conditions}
+        assert (status.phase, by_type["Ready"].status, "Stalled" in by_type) == ("Complete", "True", False)
+        assert (by_type["Verified"].status, by_type["Verified"].reason) == ("Unknown", "ChecksumsOnly")
+        assert "Snapshot f, the full one that this differential needs, is whole again" in by_type["Verified"].message
+        found = status.read_back
+        assert (found and (found.run, found.attempt, found.result)) == again
+    assert bench.unsettled() == []
+
+
+def test_row_154_the_own_damage_of_a_differential_stays() -> None:
+    bench = Bench(full("f", 1, dependents=["d"]), differential("d", 2, "f", 1, "Corrupt"))
+    assert bench.unsettled() == []
