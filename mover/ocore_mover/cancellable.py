@@ -84,6 +84,9 @@ class PatientStore(GuardedStore):
     def lock(self, keys: Collection[str]) -> None:
         self._patience.run(lambda: super(PatientStore, self).lock(keys))
 
+    def renew(self, keys: Collection[str]) -> int:
+        return self._patience.run(lambda: super(PatientStore, self).renew(keys))
+
     def check_lock(self, key: str) -> tuple[str, ...]:
         return self._patience.run(lambda: super(PatientStore, self).check_lock(key))
 

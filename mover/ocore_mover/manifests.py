@@ -104,9 +104,32 @@ def encoded(key: str, manifest: Manifest | OuterManifest) -> bytes:
 def publish(store: Store, manifest: Manifest | OuterManifest, key: str, data: bytes) -> str | None:
     """As :func:`write_once`, of a manifest's bytes. Everything that a restore needs is locked before, where the store
     locks: no snapshot exists without its lock."""
-    base = (manifest.base.manifest_key,) if manifest.base is not None else ()
-    store.lock([*(obj.key for obj in manifest.needed()), *base, *beside(store, manifest)])
+    store.lock([*(obj.key for obj in manifest.needed()), *_small(store, manifest)])
     return write_once(store, key, data)
+
+
+def _small(store: Store, manifest: AnyManifest) -> list[str]:
+    """What a restore needs and the manifest does not name with its bytes."""
+    base = (manifest.base.manifest_key,) if manifest.base is not None else ()
+    return [*base, *beside(store, manifest)]
+
+
+def renew_lock(store: Store, environment_id: str, snapshot_id: str) -> int:
+    """Extends the lock of what a restore of the snapshot needs: of the versions that were stored, whatever was written
+    over them. Returns the number of objects that it has locked; 0 for a snapshot whose manifest is deleted or hidden.
+
+    So a snapshot that is being deleted is left alone. Raises what :func:`find` does.
+    """
+    key = naming.manifest_key(environment_id, snapshot_id)
+    stored = find(store, environment_id, snapshot_id, hidden=True) if store.head(key) is not None else None
+    if stored is None:
+        return 0
+    small = [key, *_small(store, stored.manifest)]
+    for each in small:  # written once: no one could write an older version than the Job
+        data = store.older(each, lambda _: True, limit=max_bytes(), oldest_first=True)
+        if data is not None:
+            store.recover(each, [StoredObject(key=each, size=len(data), sha256=hashlib.sha256(data).hexdigest())])
+    return store.renew([*(obj.key for obj in stored.manifest.needed()), *small])
 
 
 def write_once(store: Store, key: str, data: bytes) -> str | None:

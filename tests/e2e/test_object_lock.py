@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ocore_crds import naming
 from support.cluster.cluster import GROUP, Cluster, condition, is_true, wait_for
 from support.cluster.promises import fresh
 from support.cluster.site import Servers, Site
@@ -76,6 +77,11 @@ def test_row_150_a_locked_snapshot_outlives_a_thief(site: Site, bucket: str) -> 
     name = site.snapshot(fresh("stolen"), deletionPolicy="Retain")
     identifier = site.completed("Snapshot", name)["status"]["id"]
     before = versions(site, bucket, identifier)
+    # Another lock, and the next sweep extends that of what exists.
+    cluster.patch(*own, {"spec": {"s3": {"lock": {"days": 9, "renew": True}}}})
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    cluster.patch(*own, {"metadata": {"annotations": {naming.ANNOTATION_SWEEP_REQUESTED: now}}})
+    cluster.wait(*own, lambda o: o["status"].get("orphans", {}).get("locksRenewed", 0) >= 3, 120, "locks renewed")
     for each in s3.list_object_versions(Bucket=bucket, Prefix="test/")["Versions"]:
         which = {"Bucket": bucket, "Key": each["Key"]}
         s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": each["Key"], "VersionId": each["VersionId"]}]})

@@ -12,12 +12,15 @@ ORPHAN_AGE = 7 * 86400.0
 
 
 class SweepRequest(Request):
-    """Find objects of snapshots that no manifest names. Deletes nothing."""
+    """Find objects of snapshots that no manifest names, and renew locks. Deletes nothing."""
 
     store: StoreAccess
     older_than: float = Field(default=ORPHAN_AGE, ge=0, description="Seconds: younger objects are not orphans.")
     report_id: Uuid | None = Field(
         default=None, description="Write the list into the store under this id, for `remove-orphans`."
+    )
+    renew_locks: bool = Field(
+        default=False, description="Extend the locks of all snapshots; goes with --s3-lock. Changes nothing else."
     )
 
 

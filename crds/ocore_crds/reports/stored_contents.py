@@ -104,6 +104,7 @@ class OrphanFigures(StatusModel):
     foreign: int = Field(
         default=0, description="Objects among the snapshots that ocore-snapshots did not write; never touched."
     )
+    locks_renewed: int = Field(default=0, description="Objects whose lock was extended (`spec.s3.lock.renew`).")
 
 
 class OrphansResult(OrphanFigures):

@@ -40,8 +40,15 @@ class ObjectLock(Model):
     days: Annotated[int, Field(ge=1, le=3650)] = Field(
         description=(
             "Days for which a snapshot is locked, from when it is complete; also the full one that a differential"
-            " needs. A longer time applies to new snapshots only."
+            " needs. A longer time applies to new snapshots, and with `renew` to all."
         )
+    )
+    renew: bool = Field(
+        default=False,
+        description=(
+            "Extend the lock of each snapshot in the store to `days` from now, before half of it has passed, for as"
+            " long as the snapshot exists. What you delete stays in the bucket for up to `days` after that."
+        ),
     )
 
 

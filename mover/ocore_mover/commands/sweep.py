@@ -1,4 +1,5 @@
-"""``sweep``: finds objects that no manifest names. ``remove-orphans``: removes exactly those that a sweep has reported.
+"""``sweep``: finds objects that no manifest names, and renews the locks of what one names. ``remove-orphans``: removes
+exactly those that a sweep has reported.
 
 An object below ``environments/<id>/snapshots/<id>/`` is an orphan if it is older than the limit, by the store's time,
 and no manifest names it: neither its own snapshot's nor, for the packs of a full snapshot, one of a differential. The
@@ -10,6 +11,7 @@ because it is unknown what that names. Everything else in the store is foreign a
 import hashlib
 import heapq
 import json
+import logging
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -25,13 +27,15 @@ from ocore_crds.commands.sweep import SweepRequest
 from ocore_crds.model import UUID_PATTERN
 from ocore_crds.reports import stored_contents as limits
 from ocore_crds.reports.stored_contents import Orphan, OrphanReport, OrphansResult, RemovedOrphans
-from ocore_mover import contents
+from ocore_mover import contents, manifests
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.manifests import StoredManifest
 from ocore_mover.store.interface import ObjectInfo, Store, Upload
 from ocore_mover.store.probe import store_id
+
+log = logging.getLogger(__name__)
 
 #: Bytes of a report at most: it has REPORT_OBJECTS keys of at most 1 KiB.
 REPORT_BYTES = 16 * 1024 * 1024
@@ -273,7 +277,24 @@ def _report(store: Store, report_id: str, sha256: str) -> OrphanReport:
     return report.model_copy(update={"objects": tuple(o for o in report.objects if _PLACE.match(o.key))})
 
 
+def renew_locks(runtime: Runtime, store: Store) -> int:
+    """Extends the locks of all snapshots whose manifests can be listed and read. Returns the number of objects."""
+    guarded, renewed = runtime.guarded(store), 0
+    for environment_id in contents.environments(guarded):
+        for snapshot_id in contents.snapshots(guarded, environment_id):
+            runtime.token.check()
+            try:
+                renewed += manifests.renew_lock(guarded, environment_id, snapshot_id)
+            except MoverError as error:
+                if error.reason not in contents.UNREADABLE:
+                    raise
+                log.warning("lock not renewed", extra={"snapshot": snapshot_id, "error": error.message})
+    return renewed
+
+
 def execute(runtime: Runtime, request: SweepRequest) -> OrphansResult:
-    """As :func:`sweep`."""
+    """As :func:`sweep`, after locks were renewed where that is asked for."""
     store = opening.store(request.store)
-    return sweep(runtime, store, older_than=request.older_than, report_id=request.report_id or "")
+    renewed = renew_locks(runtime, store) if request.renew_locks else 0
+    found = sweep(runtime, store, older_than=request.older_than, report_id=request.report_id or "")
+    return found.model_copy(update={"locks_renewed": renewed})

@@ -104,6 +104,12 @@ class Store(ABC):
         nothing. Raises StoreError where the store refuses that."""
         del keys
 
+    def renew(self, keys: Collection[str]) -> int:
+        """As :meth:`lock`, of objects whose lock ends before half of its days; of each the version that is read (see
+        :meth:`recover`). Passes over what does not exist. Returns how many it has locked."""
+        del keys
+        return 0
+
     def check_lock(self, key: str) -> tuple[str, ...]:
         """With a lock: tests that the store enforces it, with an object of this key. Returns what these credentials can
         do against it, as warnings. Raises StoreError where the store does not lock."""

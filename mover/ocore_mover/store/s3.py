@@ -77,6 +77,10 @@ class S3Store(Bucket, Store):
         """See s3_locks.py."""
         s3_locks.lock(self, keys)
 
+    def renew(self, keys: Collection[str]) -> int:
+        """See s3_locks.py."""
+        return s3_locks.renew(self, keys)
+
     def check_lock(self, key: str) -> tuple[str, ...]:
         """See s3_locks.py."""
         return s3_locks.check(self, key)

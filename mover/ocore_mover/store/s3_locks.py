@@ -4,7 +4,7 @@ Each object is written with a date of its own: a default retention of the bucket
 223).
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -50,6 +50,41 @@ def _extend(bucket: Bucket, full_key: str, until: datetime) -> None:
         kept = bucket.client.head_object(**which).get("ObjectLockRetainUntilDate")
         if kept is None or kept < until:
             raise
+
+
+def renew(bucket: Bucket, keys: Collection[str]) -> int:
+    """See :meth:`~ocore_mover.store.interface.Store.renew`. Each object is asked for its date: a thief may have given
+    any of them a longer one. A version in mode Compliance stays as it is where the store's mode is Governance."""
+    if bucket.options.lock is None or not keys:
+        return 0
+    until, half = after(bucket.options.lock_days), after(bucket.options.lock_days / 2)
+    renewed: list[str] = []
+
+    def work(some: Iterator[str]) -> None:
+        for key in some:
+            which: dict[str, Any] = {"Bucket": bucket.bucket, "Key": bucket.full_key(key)}
+            if key in bucket.versions:
+                which["VersionId"] = bucket.versions[key]
+            with translated(f"renew the lock of {key}", bucket.url):
+                if _ends_before(bucket, which, half):
+                    _retain(bucket, which, until)
+                    renewed.append(key)
+
+    run_workers(min(WORKERS, len(keys)), keys, work)
+    return len(renewed)
+
+
+def _ends_before(bucket: Bucket, which: Mapping[str, Any], moment: datetime) -> bool:
+    try:
+        found = bucket.client.head_object(**which)
+    except ClientError as error:
+        if status_of(error) not in (404, 405):  # 405: a delete marker
+            raise
+        return False
+    if found.get("ObjectLockMode") == "COMPLIANCE" != bucket.options.lock:
+        return False
+    kept = found.get("ObjectLockRetainUntilDate")
+    return kept is None or kept < moment
 
 
 def _retain(bucket: Bucket, which: dict[str, Any], until: datetime) -> None:

@@ -45,6 +45,10 @@ class WrappedStore(Store):
         self._before_write("lock objects")
         self._store.lock(keys)
 
+    def renew(self, keys: Collection[str]) -> int:
+        self._before_write("lock objects")
+        return self._store.renew(keys)
+
     def check_lock(self, key: str) -> tuple[str, ...]:
         self._before_write(f"write {key}")
         return self._store.check_lock(key)

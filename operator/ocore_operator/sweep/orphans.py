@@ -13,6 +13,8 @@ from ocore_operator.kube.resources import Store
 
 #: Seconds until a sweep that failed is repeated, at most.
 AGAIN = 3600.0
+#: Seconds between two sweeps that renew locks, for each day of a lock: half of it has not passed after two of them.
+RENEWAL = 86400.0 / 4
 
 
 def due_in(store: Store, interval: float, now: datetime) -> float | None:
@@ -20,6 +22,9 @@ def due_in(store: Store, interval: float, now: datetime) -> float | None:
     enough."""
     last = store.status.orphans
     since = last.checked_at if last is not None else store.meta.created
+    if renews(store) and store.spec.s3 is not None and store.spec.s3.lock is not None:
+        renewal = RENEWAL * store.spec.s3.lock.days
+        interval = min(interval, renewal) if interval else renewal
     if clock.asked(store.meta.annotations.get(naming.ANNOTATION_SWEEP_REQUESTED, ""), since, now):
         return 0.0
     if last is not None and last.removal is not None and last.removal.finished_at > last.checked_at:
@@ -27,6 +32,16 @@ def due_in(store: Store, interval: float, now: datetime) -> float | None:
     if last is not None and last.message:
         interval = min(interval, AGAIN) if interval else AGAIN
     return interval - clock.seconds_since(since, now) if interval else None
+
+
+def renews(store: Store) -> bool:
+    """Whether a sweep extends locks. Never where another cluster may own the store."""
+    lock = store.spec.s3.lock if store.spec.s3 is not None else None
+    return lock is not None and lock.renew and not _of_another_cluster(store)
+
+
+def _of_another_cluster(store: Store) -> bool:
+    return store.spec.import_ and not store.spec.take_over
 
 
 def removal_wanted(store: Store) -> str | None:
@@ -38,7 +53,7 @@ def removal_wanted(store: Store) -> str | None:
         return None
     if last.removal is not None and last.removal.report == wanted:
         return None
-    if spec.access != "ReadWrite" or (spec.import_ and not spec.take_over):
+    if spec.access != "ReadWrite" or _of_another_cluster(store):
         return None
     return wanted
 

@@ -63,5 +63,5 @@ async def _job(ctx: Context, store: Store, action: StartJob) -> Object:
     job_inputs = await inputs.load_for_store(ctx, store.meta.namespace, store)
     build = JobBuilder(ctx.settings, job_inputs, action.attempt)
     if action.command == SWEEP.name:
-        return build.sweep()
+        return build.sweep(renew_locks=orphans.renews(store))
     return build.remove_orphans(report=orphans.removal_wanted(store) or "")

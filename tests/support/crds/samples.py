@@ -129,7 +129,7 @@ S3_STORE: Object = {
         "pathStyle": True,
         "caBundle": {"name": "ca", "key": "ca.crt"},
         "serverSideEncryption": {"algorithm": "aws:kms", "kmsKeyId": "alias/key"},
-        "lock": {"mode": "Compliance", "days": 40},
+        "lock": {"mode": "Compliance", "days": 40, "renew": True},
         "credentialsSecretRef": {"name": "s3-keys"},
         "instanceMetadata": False,
     },

@@ -190,11 +190,13 @@ class JobBuilder:
         )
         return self._job(self._inputs.store, request, LONG + self._start)
 
-    def sweep(self) -> Object:
-        """Finds orphans. Their list goes into the store, unless that is read-only."""
+    def sweep(self, *, renew_locks: bool) -> Object:
+        """Finds orphans, and renews locks. The list goes into the store, unless that is read-only."""
         store = self._inputs.store
         report = store.meta.uid if store.spec.access == "ReadWrite" else None
-        request = t.SWEEP.request(store=self._store(), report_id=report, deadline=_deadline(LONG))
+        request = t.SWEEP.request(
+            store=self._store(), report_id=report, renew_locks=renew_locks, deadline=_deadline(LONG)
+        )
         return self._job(store, request, LONG + self._start)
 
     def remove_orphans(self, *, report: str) -> Object:

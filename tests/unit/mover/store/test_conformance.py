@@ -193,6 +193,7 @@ def test_a_read_only_store_is_never_written(store: Store) -> None:
         lambda: closed.guarantees("b"),
         lambda: closed.lock(["a/object"]),
         lambda: closed.check_lock("b"),
+        lambda: closed.renew(["a/object"]),
         lambda: probe_store(closed),
     ]
     for write in writes:
@@ -205,8 +206,19 @@ def test_a_read_only_store_is_never_written(store: Store) -> None:
     assert closed.head("a/object") == store.head("a/object")
     assert list(closed.list("a/")) == list(store.list("a/"))
     # Every other method of a store is one that writes, and is tried above.
-    tried = {"writer", "adopt", "put_if_absent", "delete", "purge", "guarantees", "discard", "lock", "check_lock"}
-    assert list(closed.folders("")) == list(store.folders("")) == ["a"]
+    tried = {
+        "writer",
+        "adopt",
+        "put_if_absent",
+        "delete",
+        "purge",
+        "guarantees",
+        "discard",
+        "lock",
+        "check_lock",
+        "renew",
+    }
+    assert list(closed.folders("")) == list(closed.all_folders("")) == list(store.folders("")) == ["a"]
     assert list(closed.uploads("a/")) == list(store.uploads("a/"))
     assert closed.recover("a/", [stored]) == ()
     reads = {
@@ -219,6 +231,7 @@ def test_a_read_only_store_is_never_written(store: Store) -> None:
         "recover",
         "list",
         "folders",
+        "all_folders",
         "uploads",
         "url",
         "local_root",

@@ -1,7 +1,9 @@
 """`spec.s3.lock` on a real server, in a bucket with Object Lock and without a default retention: what is locked until
 when, what a thief with the bucket's key can do, and what the probe says."""
 
+import subprocess
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -13,8 +15,10 @@ from ocore_mover.store import S3Options, Store, open_store, s3_locks, s3_purge
 from ocore_mover.store.probe import PROBE_PREFIX, probe_store
 from support.mover.beside import call
 from support.mover.contents import ENVIRONMENT, add, put, snapshot_id
+from support.mover.plain_desk import Folder
 from support.mover.s3_server import BUCKET
 from support.mover.seaweed import SeaweedFS
+from support.mover.signing_key import Key
 
 LOCKED = "locked-by-us"
 Mode = Literal["GOVERNANCE", "COMPLIANCE"]
@@ -170,6 +174,63 @@ def test_row_150_a_stolen_key_deletes_nothing_of_a_locked_snapshot(
     assert done.code == 0, done.stdout
     assert len(done.result["payload"]["evidence"]["warnings"]) == 1
     assert probe_store(store).store_id == known
+
+
+def renewed(seaweed: SeaweedFS, prefix: str, days: int, mode: str = "Compliance") -> int:
+    """Objects that a sweep has locked."""
+    lock = ["--s3-lock", mode, "--s3-lock-days", str(days), "--renew-locks"]
+    done = call("sweep", *seaweed.options(LOCKED, prefix), *lock)
+    assert done.code == 0, done.stdout + done.stderr
+    count: int = done.result["payload"].get("locksRenewed", 0)
+    return count
+
+
+def test_row_155_a_lock_is_renewed_for_as_long_as_a_snapshot_exists(
+    seaweed: SeaweedFS, client: Any, prefix: str
+) -> None:
+    """Before half of its days has passed, and never of one that is deleted: it would never go."""
+    store = opened(seaweed, prefix, 2)
+    full = add(store, 1, full=True)
+    kept, gone = add(store, 2, base=full), add(store, 3)
+    store.delete([gone.key])
+    put(store, naming.attempt_prefix(ENVIRONMENT, snapshot_id(3), "a2") + "written-late")
+    before = locks(client, prefix)
+    assert renewed(seaweed, prefix, 3) == 0, "half of its days is left"
+    needed = {full.key, kept.key, *(obj.key for each in (full, kept) for obj in each.manifest.objects())}
+    assert renewed(seaweed, prefix, 9) == len(needed)
+    assert locks(client, prefix) == {**before, **dict.fromkeys(needed, 9)}
+    assert renewed(seaweed, prefix, 9) == 0
+    assert renewed(seaweed, prefix, 30, "Governance") == 0, "no one has asked for Compliance any more"
+    assert call("sweep", *seaweed.options(LOCKED, prefix)).result["payload"].get("locksRenewed", 0) == 0
+
+
+def test_row_155_a_thief_does_not_stop_the_renewal(
+    seaweed: SeaweedFS, client: Any, prefix: str, tmp_path: Path
+) -> None:
+    """He writes over everything, gives the manifest a longer lock, and adds a manifest that no one can read. What was
+    stored is locked, not what he has written."""
+    key, lock = Key(tmp_path, "jobs"), ("--s3-lock", "Compliance", "--s3-lock-days", "2")
+    folder = Folder(tmp_path / "base")
+    ids = ("--environment-id", ENVIRONMENT, "--snapshot-id", snapshot_id(1))
+    where = ("--claim", str(folder.claim), "--filestore", "files", "--layout", "Plain", "--config", str(folder.config))
+    options = seaweed.options(LOCKED, prefix)
+    made = subprocess.run(["age-keygen", "-o", tmp_path / "identity"], check=True, capture_output=True, text=True)
+    recipient = ("--recipient", made.stderr.split()[-1])
+    assert call("probe-store", *options, *lock).code == 0
+    done = call("snapshot", *options, *lock, *ids, *where, *key.signing, *recipient)
+    assert done.code == 0, done.stdout + done.stderr
+    (manifest,) = (each for each in locks(client, prefix) if each.endswith("manifest.json"))
+    stored = {each for each, days in locks(client, prefix).items() if days and each.startswith("environments/")}
+    assert len(stored) >= 4
+    far = {"Mode": "COMPLIANCE", "RetainUntilDate": datetime.now(UTC) + timedelta(days=100)}
+    client.put_object_retention(Bucket=LOCKED, Key=f"{prefix}/{manifest}", Retention=far)
+    for each in stored:
+        client.put_object(Bucket=LOCKED, Key=f"{prefix}/{each}", Body=b"?")
+    client.put_object(Bucket=LOCKED, Key=f"{prefix}/{naming.manifest_key(ENVIRONMENT, snapshot_id(2))}", Body=b"?")
+    assert renewed(seaweed, prefix, 9) == len(stored) - 1, "the thief has locked the manifest"
+    for each in stored:
+        own, other = versions(client, f"{prefix}/{each}")
+        assert (days_of(client, own), days_of(client, other)) == (100 if each == manifest else 9, 0), each
 
 
 @pytest.mark.parametrize("head_shows_it", [True, False])

@@ -57,6 +57,33 @@ def test_one_that_was_asked_for_comes_at_once() -> None:
     assert orphans.due_in(store(None, {naming.ANNOTATION_SWEEP_REQUESTED: at(5)}), 0, moment(110)) == 0.0
 
 
+LOCK = {"bucket": "snapshots", "credentialsSecretRef": {"name": "s3"}, "lock": {"days": 2, "renew": True}}
+
+
+def test_row_155_locks_are_renewed_in_time_whatever_the_interval() -> None:
+    """Half of the days has not passed after two sweeps."""
+    locked = store(last(), s3=LOCK)
+    for interval in (0, DAY, 365 * DAY):
+        assert orphans.due_in(locked, interval, moment(110)) == DAY / 2 - 10
+    assert orphans.due_in(locked, 60, moment(110)) == 50
+    assert orphans.due_in(store(last(), s3={**LOCK, "lock": {"days": 2}}), 0, moment(110)) is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "renews"),
+    [
+        ({}, False),
+        ({"s3": LOCK}, True),
+        ({"s3": {**LOCK, "lock": {"days": 2}}}, False),
+        ({"s3": LOCK, "import": True}, False),
+        ({"s3": LOCK, "import": True, "takeOver": True}, True),
+    ],
+)
+def test_locks_are_renewed_where_this_cluster_owns_the_store(spec: dict[str, Any], *, renews: bool) -> None:
+    assert orphans.renews(store(last(), **spec)) is renews
+    assert orphans.renews(objects.store({"claim": {"claimName": "backups"}})) is False
+
+
 # --- what may be removed ----------------------------------------------------------------------------------------------
 
 ASKED = {naming.ANNOTATION_REMOVE_ORPHANS: REPORT}

@@ -2,6 +2,7 @@
 API server in memory."""
 
 import asyncio
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.resources.snapshotstore import OrphansStatus
-from ocore_kube.types import STORES
+from ocore_kube.types import JOBS, STORES
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs import lifecycle
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.sweep import orphans, reconcile
 from support.mover.contents import ENVIRONMENT, add, put, snapshot_id
 from support.operator.contents import Place
+from support.operator.jobs import document_of
 from support.operator.objects import NOW, SETTINGS, snapshot_object
 
 DAY = SETTINGS.sweep_interval
@@ -91,6 +93,17 @@ def test_stores_of_tenants_do_not_stop_the_sweep_of_another(place: Place) -> Non
         place.api.put(STORES, {**own, "metadata": metadata, "status": {**own["status"], "conditions": [condition]}})
     place.sweep()
     assert swept(place).manifests == 1
+
+
+@pytest.mark.parametrize("renew", [False, True])
+def test_row_155_a_sweep_renews_locks_where_the_store_says_so(place: Place, *, renew: bool) -> None:
+    place.set_store(s3={"bucket": "snapshots", "lock": {"days": 2, "renew": renew}})
+    asyncio.run(reconcile.once(place.ctx, place.read_store()))
+    (path,) = (path for path in place.api.paths() if "/jobs/" in path)
+    job = place.api.read(JOBS, "shop", path.rpartition("/")[2])
+    request = json.loads(document_of(job["spec"]["template"]["spec"]["containers"]))
+    assert request.get("renewLocks", False) is renew
+    assert request["store"]["lockDays"] == 2
 
 
 def test_a_sweep_waits_for_its_job_and_a_refused_one_fails(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
