@@ -16,7 +16,7 @@ from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, S
 from ocore_crds.text.sentences import escaped
 
 from . import manage, selection
-from .errors import FINDINGS, CliError, Refused, TimedOut
+from .errors import FAILED, FINDINGS, CliError, Refused, TimedOut
 from .objects import Objects, missing, needed
 from .options import (
     AsOutput,
@@ -476,6 +476,28 @@ def keys_of_snapshots(
         keys.show(objects, Console(), notes, names, access)
     else:
         Console().print(Text(keys.add(objects, notes, names, access, recipient)), soft_wrap=True)
+
+
+@app.command(name="unhide")
+def unhide_objects(
+    access: selection.Access,
+    cluster: Cluster,
+    store: Annotated[str, typer.Argument(metavar="STORE", help="A SnapshotStore in S3.")],
+    snapshots: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SNAPSHOT]...", help="The default is every snapshot that has data in the store."),
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Write what is shown; the default only shows it.")] = False,
+) -> None:
+    """Make deleted and overwritten objects of snapshots the newest ones again, in a bucket with versioning. Uses the
+    store with your own keys; writes new versions of what was stored, by its SHA-256, and deletes nothing."""
+    from . import unhide
+
+    objects = cluster.objects()
+    names = [named(each, SNAPSHOT) for each in snapshots or ()]
+    store = named(store, SNAPSHOT_STORE)
+    if not unhide.run(objects, Console(), Console(stderr=True), store, names, access, apply=apply):
+        raise typer.Exit(FAILED)
 
 
 @app.command(name="retention")

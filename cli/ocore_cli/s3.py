@@ -74,9 +74,16 @@ def url_of(store: S3, key: str, endpoint: str | None) -> str:
 
 
 def signed(
-    url: str, region: str, found: Credentials, now: datetime, data: bytes | None = None, more: Mapping[str, str] = {}
+    url: str,
+    region: str,
+    found: Credentials,
+    now: datetime,
+    data: bytes | None = None,
+    more: Mapping[str, str] = {},
+    method: str = "",
 ) -> dict[str, str]:
-    """The headers of a GET, or with `data` of a PUT. `more`: others, with names in lower case. Pure."""
+    """The headers of a GET, or with `data` of a PUT, or of another method. `more`: others, with names in lower case.
+    Pure."""
     parts, moment = urlsplit(url), now.strftime("%Y%m%dT%H%M%SZ")
     digest = hashlib.sha256(data or b"").hexdigest()
     headers = {"host": parts.netloc, "x-amz-content-sha256": digest, "x-amz-date": moment, **more}
@@ -84,7 +91,7 @@ def signed(
         headers["x-amz-security-token"] = found.token
     names = ";".join(sorted(headers))
     lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-    method = "GET" if data is None else "PUT"
+    method = method or ("GET" if data is None else "PUT")
     request = "\n".join((method, parts.path, parts.query, lines, names, digest))
     scope = f"{moment[:8]}/{region}/s3/aws4_request"
     text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
@@ -105,7 +112,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def get(url: str, region: str, found: Credentials, ca: str | None) -> Iterator[bytes]:
     """The object in chunks. `ca`: certificates (PEM) in place of the system's. Raises CliError."""
-    with _asked(url, region, found, ca) as answer:
+    with asked(url, region, found, ca) as answer:
         while chunk := answer.read(_CHUNK):
             yield chunk
 
@@ -115,7 +122,7 @@ def put_new(url: str, region: str, found: Credentials, ca: str | None, data: byt
     # A bucket that locks what is written accepts only what comes with a checksum.
     checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
     try:
-        with _asked(url, region, found, ca, data, {"if-none-match": "*", "x-amz-checksum-sha256": checksum}):
+        with asked(url, region, found, ca, data, {"if-none-match": "*", "x-amz-checksum-sha256": checksum}):
             return True
     except Exists:
         return False
@@ -126,20 +133,21 @@ class Exists(CliError):
 
 
 @contextmanager
-def _asked(
+def asked(
     url: str,
     region: str,
     found: Credentials,
     ca: str | None,
     data: bytes | None = None,
     more: Mapping[str, str] = {},
+    method: str = "",
 ) -> Iterator[HTTPResponse]:
-    """The answer to a GET, or with `data` to a PUT. Raises CliError."""
+    """The answer to a GET, or with `data` to a PUT, or to another method. Raises CliError."""
     try:
         context = ssl.create_default_context(cadata=ca)
         opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirect)
-        headers = signed(url, region, found, datetime.now(UTC), data, more)
-        method = "GET" if data is None else "PUT"
+        headers = signed(url, region, found, datetime.now(UTC), data, more, method)
+        method = method or ("GET" if data is None else "PUT")
         request = urllib.request.Request(url, data=data, headers=headers, method=method)  # noqa: S310 - url_of
         with opener.open(request, timeout=_TIMEOUT) as answer:
             yield answer
