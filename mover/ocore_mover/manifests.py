@@ -114,19 +114,20 @@ def _small(store: Store, manifest: AnyManifest) -> list[str]:
     return [*base, *beside(store, manifest)]
 
 
-def renew_lock(store: Store, environment_id: str, snapshot_id: str) -> int:
+def renew_lock(store: Store, environment_id: str, snapshot_id: str, *, readers: int = 1) -> int:
     """Extends the lock of what a restore of the snapshot needs: of the versions that were stored, whatever was written
     over them. Returns the number of objects that it has locked; 0 for a snapshot whose manifest is deleted or hidden.
 
-    So a snapshot that is being deleted is left alone. Raises what :func:`find` does.
+    So a snapshot that is being deleted is left alone. `readers`: as in :func:`find`, and raises what that does.
     """
     key = naming.manifest_key(environment_id, snapshot_id)
-    stored = find(store, environment_id, snapshot_id, hidden=True) if store.head(key) is not None else None
+    exists = store.head(key) is not None
+    stored = find(store, environment_id, snapshot_id, readers=readers, hidden=True) if exists else None
     if stored is None:
         return 0
     small = [key, *_small(store, stored.manifest)]
     for each in small:  # written once: no one could write an older version than the Job
-        data = store.older(each, lambda _: True, limit=max_bytes(), oldest_first=True)
+        data = store.older(each, lambda _: True, limit=max_bytes() // readers, oldest_first=True)
         if data is not None:
             store.recover(each, [StoredObject(key=each, size=len(data), sha256=hashlib.sha256(data).hexdigest())])
     return store.renew([*(obj.key for obj in stored.manifest.needed()), *small])

@@ -34,6 +34,7 @@ from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.manifests import StoredManifest
 from ocore_mover.store.interface import ObjectInfo, Store, Upload
 from ocore_mover.store.probe import store_id
+from ocore_mover.workers import run_workers
 
 log = logging.getLogger(__name__)
 
@@ -279,17 +280,20 @@ def _report(store: Store, report_id: str, sha256: str) -> OrphanReport:
 
 def renew_locks(runtime: Runtime, store: Store) -> int:
     """Extends the locks of all snapshots whose manifests can be listed and read. Returns the number of objects."""
-    guarded, renewed = runtime.guarded(store), 0
-    for environment_id in contents.environments(guarded):
-        for snapshot_id in contents.snapshots(guarded, environment_id):
+    guarded, renewed = runtime.guarded(store), list[int]()
+
+    def work(some: Iterator[tuple[str, str]]) -> None:
+        for environment_id, snapshot_id in some:
             runtime.token.check()
             try:
-                renewed += manifests.renew_lock(guarded, environment_id, snapshot_id)
+                renewed.append(manifests.renew_lock(guarded, environment_id, snapshot_id, readers=contents.READERS))
             except MoverError as error:
                 if error.reason not in contents.UNREADABLE:
                     raise
                 log.warning("lock not renewed", extra={"snapshot": snapshot_id, "error": error.message})
-    return renewed
+
+    run_workers(contents.READERS, contents.after(guarded, dict.fromkeys(contents.environments(guarded), ""), ""), work)
+    return sum(renewed)
 
 
 def execute(runtime: Runtime, request: SweepRequest) -> OrphansResult:

@@ -55,23 +55,19 @@ def _extend(bucket: Bucket, full_key: str, until: datetime) -> None:
 def renew(bucket: Bucket, keys: Collection[str]) -> int:
     """See :meth:`~ocore_mover.store.interface.Store.renew`. Each object is asked for its date: a thief may have given
     any of them a longer one. A version in mode Compliance stays as it is where the store's mode is Governance."""
-    if bucket.options.lock is None or not keys:
+    if bucket.options.lock is None:
         return 0
     until, half = after(bucket.options.lock_days), after(bucket.options.lock_days / 2)
-    renewed: list[str] = []
-
-    def work(some: Iterator[str]) -> None:
-        for key in some:
-            which: dict[str, Any] = {"Bucket": bucket.bucket, "Key": bucket.full_key(key)}
-            if key in bucket.versions:
-                which["VersionId"] = bucket.versions[key]
-            with translated(f"renew the lock of {key}", bucket.url):
-                if _ends_before(bucket, which, half):
-                    _retain(bucket, which, until)
-                    renewed.append(key)
-
-    run_workers(min(WORKERS, len(keys)), keys, work)
-    return len(renewed)
+    renewed = 0
+    for key in keys:
+        which: dict[str, Any] = {"Bucket": bucket.bucket, "Key": bucket.full_key(key)}
+        if key in bucket.versions:
+            which["VersionId"] = bucket.versions[key]
+        with translated(f"renew the lock of {key}", bucket.url):
+            if _ends_before(bucket, which, half):
+                _retain(bucket, which, until)
+                renewed += 1
+    return renewed
 
 
 def _ends_before(bucket: Bucket, which: Mapping[str, Any], moment: datetime) -> bool:
