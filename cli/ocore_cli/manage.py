@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import typer
@@ -13,7 +13,7 @@ import yaml
 from rich.text import Text
 
 from ocore_crds.group import GROUP
-from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, Kind
+from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 from ocore_crds.naming import ANNOTATION_VERIFY_REQUESTED, LABEL_UID
 from ocore_crds.text.quantity import human
 from ocore_crds.text.sentences import escaped
@@ -166,7 +166,7 @@ def delete(
                 "no question can be asked, because the standard input is no terminal: add --yes to delete without a"
                 " question"
             )
-        console.print(Text(_becomes(kind, obj)), soft_wrap=True)
+        console.print(Text(_becomes(objects, kind, obj)), soft_wrap=True)
         if confirm.answer(console, f"Type the {kind.singular}'s name to delete it: ") != name:
             raise Refused(f"not deleted: that is not {name!r}")
     objects.delete(kind, name)
@@ -246,16 +246,37 @@ def _verified(objects: Objects, name: str, timeout: float) -> bool:
     )
 
 
-def _becomes(kind: Kind, obj: Object) -> str:
+def _becomes(objects: Objects, kind: Kind, obj: Object) -> str:
     """What a deletion does, for people."""
     if kind is ROLLBACK:
         return (
             "A rollback that has not switched is cancelled, and the environment is as it was. One that has switched"
             " loses the database that an undo needs."
         )
-    if obj["spec"].get("deletionPolicy") == "Delete":
-        return "Its data in the store is deleted with it (deletionPolicy Delete)."
-    return "Its data stays in the store (deletionPolicy Retain), and can be adopted by its id."
+    status = obj.get("status") or {}
+    if obj["spec"].get("deletionPolicy") != "Delete":
+        return "Its data stays in the store (deletionPolicy Retain), and can be adopted by its id."
+    if "imported" in status and not status["imported"].get("takenOver"):
+        return "Its data stays in the store: it was imported, and its SnapshotStore has not taken over (takeOver)."
+    stores = (status.get("storeName"), (status.get("remote") or {}).get("storeName"))
+    locks = [_locked(objects, name) for name in dict.fromkeys(filter(None, stores))]
+    return " ".join(("Its data in the store is deleted with it (deletionPolicy Delete).", *filter(None, locks)))
+
+
+def _locked(objects: Objects, store: str) -> str:
+    """Until when a store keeps what is deleted; empty: it has no lock, as far as its SnapshotStore says."""
+    try:
+        found = objects.get(SNAPSHOT_STORE, store)
+    except Denied:
+        return f"SnapshotStore {store} cannot be read: what it locks stays until the lock ends."
+    lock = ((found or {}).get("spec", {}).get("s3") or {}).get("lock")
+    if lock is None:
+        return ""
+    latest = datetime.now(UTC) + timedelta(days=lock["days"])
+    return (
+        f"But SnapshotStore {store} locks objects for {lock['days']} days: what is locked stays, by this setting until"
+        f" {latest:%Y-%m-%d} at the latest. The Snapshot stays as long, with the reason RetainedByStore and the date."
+    )
 
 
 def _tables(objects: Objects, kind: Kind, name: str, *, everywhere: bool, of_each: str) -> Iterator[Object]:

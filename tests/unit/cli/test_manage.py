@@ -1,6 +1,7 @@
 """The commands of kubectl's habits."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import typer
 import yaml
 
 from ocore_cli import confirm, manage, options
-from ocore_cli.errors import CliError, Refused, TimedOut
+from ocore_cli.errors import CliError, Denied, Refused, TimedOut
 from ocore_crds.kinds import SNAPSHOT, SNAPSHOT_POLICY
 from support.cli import DONE, FakeObjects, Object, condition, run
 
@@ -140,6 +141,35 @@ def test_a_deletion_says_what_becomes_of_the_data(
     assert run("delete", "osnap/before", "--yes") == 0
     with pytest.raises(typer.BadParameter):
         run("delete", "oenv/shop", "--yes")
+
+
+def test_a_deletion_says_until_when_the_store_keeps_the_bytes(
+    cli: FakeObjects, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of its own store and of the one that has its copy. What is imported and not taken over stays."""
+    monkeypatch.setattr(confirm, "is_interactive", lambda: True)
+    monkeypatch.setattr(confirm, "answer", lambda *_: "other")
+
+    def said(*stores: Any, **status: Any) -> str:
+        spec = {**DONE["spec"], "deletionPolicy": "Delete"}
+        cli.states["snapshot"] = [{**DONE, "spec": spec, "status": {**DONE["status"], **status}}]
+        cli.states["snapshotstore"] = list(stores)
+        with pytest.raises(Refused):
+            run("delete", "osnap/before")
+        return capsys.readouterr().out
+
+    locked: Object = {"spec": {"s3": {"lock": {"mode": "Governance", "days": 40}}}}
+    unlocked: Object = {"spec": {"s3": {}}}
+    far = {"storeName": "far", "state": "Completed"}
+    text = said(unlocked, locked, storeName="main", remote=far)
+    assert "But SnapshotStore far locks objects for 40 days" in text
+    assert re.search(r"until \d{4}-\d\d-\d\d at the latest", text)
+    assert "SnapshotStore main" not in text
+    assert "RetainedByStore" not in said(unlocked, storeName="main", remote={**far, "storeName": "main"})
+    assert "main cannot be read: what it locks stays" in said(Denied("403"), storeName="main")
+    assert "lock" not in said(None, storeName="main")
+    assert "Its data stays in the store: it was imported" in said(locked, storeName="main", imported={"at": "x"})
+    assert "is deleted with it" in said(unlocked, storeName="main", imported={"at": "x", "takenOver": True})
 
 
 @pytest.mark.parametrize(("result", "code"), [("Matched", 0), ("Differs", 1), ("NotRead", 1)])
