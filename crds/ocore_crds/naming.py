@@ -188,6 +188,20 @@ def dependents_prefix(environment_id: str, snapshot_id: str) -> str:
     return snapshot_prefix(environment_id, snapshot_id) + "dependents/"
 
 
+#: Type of the Secret with a Job identity, and its one key.
+JOB_IDENTITY_TYPE = "ocore.dev/job-identity"
+JOB_IDENTITY_FILE = "identity.txt"
+
+
+def job_identity_secret(uid: str) -> str:
+    """Name of the Secret with the Job identity that was made for the Snapshot with this uid."""
+    return f"ocore-job-identity-{uid}"
+
+
+#: How the key of a key object for a Job identity ends: no person has that identity.
+JOB_KEY = "-job.age"
+
+
 def keys_prefix(environment_id: str, snapshot_id: str) -> str:
     """Key prefix of the key objects of an encrypted snapshot; ends with a slash. Each has the identity of one attempt,
     encrypted for recipients. They are only added."""
@@ -197,6 +211,11 @@ def keys_prefix(environment_id: str, snapshot_id: str) -> str:
 def key_object(environment_id: str, snapshot_id: str, attempt: str, number: int = 0) -> str:
     """Key of the key object that an attempt writes. `number`: where the earlier ones exist."""
     return f"{keys_prefix(environment_id, snapshot_id)}{attempt}-{number}.age"
+
+
+def job_key_object(environment_id: str, snapshot_id: str, attempt: str) -> str:
+    """Key of the key object for the Job identity."""
+    return f"{keys_prefix(environment_id, snapshot_id)}{attempt}{JOB_KEY}"
 
 
 def attempt_prefix(environment_id: str, snapshot_id: str, attempt: str) -> str:

@@ -12,7 +12,15 @@ from pathlib import Path
 from backports import zstd
 
 from ocore_crds import conditions, naming
-from ocore_crds.stored.manifest import ENCRYPTED_VERSION, Encryption, Manifest, OuterManifest, StoredObject
+from ocore_crds.stored.manifest import (
+    ENCRYPTED_VERSION,
+    Bases,
+    Encryption,
+    FilestoreBase,
+    Manifest,
+    OuterManifest,
+    StoredObject,
+)
 from ocore_crds.text.quantity import human
 from ocore_mover import keys, manifests
 from ocore_mover.chunks import DECOMPRESSED_CHUNK, decompressor
@@ -55,17 +63,33 @@ def opened(store: Store, stored: StoredManifest, identity: str | None) -> Opened
             f"snapshot {ids.snapshot_id} is encrypted to {_named(outer)}, and no identity was given. Name the Secret"
             " that has one in identitySecretRef",
         )
+    identities = tuple(_identities(Path(identity)))
+    view = _view(store, outer, identities)
+    if outer.base is not None:
+        base = manifests.base_of(store, outer).manifest
+        if not isinstance(base, OuterManifest):
+            raise Corrupt(f"the base of snapshot {ids.snapshot_id}, {base.identity.snapshot_id}, is not encrypted")
+        view.read_base(_prefix(base), _view(store, base, identities))
+    return Opened(view, _inner(view, outer), stored, EncryptedResults(store, outer.encryption.recipients))
+
+
+def _view(store: Store, outer: OuterManifest, identities: tuple[Identity, ...]) -> EncryptedStore:
+    ids, encryption = outer.identity, outer.encryption
     found = keys.find(
         store,
         ids.environment_id,
         ids.snapshot_id,
-        outer.encryption.public_key,
-        tuple(_identities(Path(identity))),
-        outer.encryption.recipients,
+        encryption.public_key,
+        identities,
+        encryption.recipients,
         outer.attempt,
+        encryption.job_key,
     )
-    view = EncryptedStore(store, found)
-    return Opened(view, _inner(view, outer), stored, EncryptedResults(store, outer.encryption.recipients))
+    return EncryptedStore(store, found)
+
+
+def _prefix(outer: OuterManifest) -> str:
+    return naming.snapshot_prefix(outer.identity.environment_id, outer.identity.snapshot_id)
 
 
 def _named(outer: OuterManifest) -> str:
@@ -107,6 +131,7 @@ def _inner(view: EncryptedStore, outer: OuterManifest) -> Manifest:
         (own.environment_id, own.project_id, own.snapshot_id) != (ids.environment_id, ids.project_id, ids.snapshot_id)
         or (found.attempt, found.store_id) != (outer.attempt, outer.store_id)
         or found.consistent_at != outer.consistent_at
+        or found.base != outer.base
         or set(found.objects()) != set(outer.stored) - {inner}
     ):
         raise Corrupt(f"{inner.key} is not the inner manifest of {ids.snapshot_id}: one of both was changed", inner.key)
@@ -135,7 +160,10 @@ def _converted(manifest: Manifest, each: Callable[[StoredObject], StoredObject])
     if database is not None:
         database = database.model_copy(update={"files": tuple(map(each, database.files))})
     if filestore is not None:
-        update = {"index": each(filestore.index), "packs": tuple(map(each, filestore.packs))}
+        base = filestore.base
+        if base is not None:
+            base = base.model_copy(update={"packs": tuple(map(each, base.packs))})
+        update = {"index": each(filestore.index), "packs": tuple(map(each, filestore.packs)), "base": base}
         filestore = filestore.model_copy(update=update)
     if config is not None:
         config = config.model_copy(update={"archive": each(config.archive)})
@@ -147,16 +175,42 @@ class Encrypting:
 
     def __init__(self, store: Store, recipients: tuple[str, ...]) -> None:
         self._store = store
-        self._recipients = recipients
+        self.recipients = recipients
         self._identity = Identity.generate()
+        self._job: str | None = None
+        self._job_of_base: str | None = None
         #: Where the attempt writes and reads its data.
         self.view = EncryptedStore(store, self._identity)
+
+    def open_base(self, store: Store, stored: StoredManifest, identity: str | None) -> Opened:
+        """As :func:`opened`, of the base of a differential. Its objects are then also read by `view`."""
+        found = opened(store, stored, identity)
+        if isinstance(found.store, EncryptedStore) and isinstance(stored.manifest, OuterManifest):
+            self.view.read_base(_prefix(stored.manifest), found.store)
+            self._job_of_base = stored.manifest.encryption.job_key
+        return found
+
+    def choose_job(self, base: FilestoreBase | None, identity: str | None) -> list[str]:
+        """Chooses the Job identity that opens the snapshot: its base's, or the one in the folder `identity`, if there
+        is any. Returns warnings."""
+        if base is not None:
+            self._job = self._job_of_base
+        elif identity is not None:
+            try:
+                self._job = next(_identities(Path(identity))).recipient
+            except MoverError as error:
+                return [f"the snapshot is sealed: no Job can open it, and the next one is a full one: {error.message}"]
+        return []
+
+    def converted(self, manifest: Manifest) -> Manifest:
+        """The manifest with its objects as they are stored."""
+        return _converted(manifest, encrypted.stored)
 
     def outer(self, manifest: Manifest) -> OuterManifest:
         """Writes the inner manifest, and returns the outer one. `manifest`: with the objects of the view."""
         ids = manifest.identity
         prefix = naming.attempt_prefix(ids.environment_id, ids.snapshot_id, manifest.attempt)
-        document = _converted(manifest, encrypted.stored).model_copy(update={"format_version": ENCRYPTED_VERSION})
+        document = self.converted(manifest).model_copy(update={"format_version": ENCRYPTED_VERSION})
         with self.view.writer(prefix + INNER) as writer:
             writer.write(zstd.compress(manifests.encoded(prefix + INNER, document)))
             inner = encrypted.stored(writer.commit())
@@ -168,13 +222,17 @@ class Encrypting:
             consistent_at=manifest.consistent_at,
             completed_at=manifest.completed_at,
             signature=manifest.signature,
-            encryption=Encryption(public_key=self._identity.recipient, recipients=self._recipients),
+            encryption=Encryption(public_key=self._identity.recipient, recipients=self.recipients, job_key=self._job),
+            bases=Bases(filestore=document.base),
             inner=inner.key,
             stored=(inner, *document.objects()),
             sizes=manifest.sizes(),
         )
 
     def write_key(self, outer: OuterManifest) -> None:
-        """Writes the key object. Without it nothing of the snapshot can be read, so it precedes the manifest."""
+        """Writes the key objects. Without one nothing of the snapshot can be read, so they precede the manifest."""
         ids = outer.identity
-        keys.write(self._store, ids.environment_id, ids.snapshot_id, outer.attempt, self._identity, self._recipients)
+        attempt = self._store, ids.environment_id, ids.snapshot_id, outer.attempt, self._identity
+        keys.write(*attempt, self.recipients)
+        if self._job is not None:
+            keys.write_job(*attempt, self._job)

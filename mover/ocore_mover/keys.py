@@ -29,6 +29,16 @@ def write(
     raise AssertionError("unreachable")
 
 
+def write_job(
+    store: Store, environment_id: str, snapshot_id: str, attempt: str, identity: age.Identity, job: str
+) -> None:
+    """Writes the key object for the Job identity with the public key `job`. Raises Corrupt as :func:`write`."""
+    key = naming.job_key_object(environment_id, snapshot_id, attempt)
+    text = f"# Identity of snapshot {snapshot_id}, attempt {attempt}\n# for its Jobs\n{identity.secret}\n"
+    if manifests.write_once(store, key, age.encrypt(text.encode(), (job,))) is None:
+        raise Corrupt(f"{key} in {store.url} exists already", key)
+
+
 def find(
     store: Store,
     environment_id: str,
@@ -37,14 +47,18 @@ def find(
     identities: Sequence[age.Identity],
     recipients: Sequence[str] = (),
     attempt: str = "",
+    job_key: str | None = None,
 ) -> age.Identity:
     """The identity of the snapshot's data, which belongs to this public key. `recipients`: for messages. `attempt`: a
-    bucket with versioning has its key object also where that was overwritten or hidden.
+    bucket with versioning has its key object also where that was overwritten or hidden. `job_key`: public key of the
+    Job identity, which has a key object of its own.
 
     Passes over key objects of other attempts, of other recipients, and damaged or forged ones. Raises MoverError
     IdentityWrong where none is left.
     """
-    first = naming.key_object(environment_id, snapshot_id, attempt) if attempt else None
+    is_job = any(identity.recipient == job_key for identity in identities)
+    own = naming.job_key_object if is_job else naming.key_object
+    first = own(environment_id, snapshot_id, attempt) if attempt else None
     seen = 0
     for key, size in _listed(store, naming.keys_prefix(environment_id, snapshot_id), first):
         seen += 1
@@ -66,11 +80,11 @@ def find(
             f"Snapshot {snapshot_id} has no key object in {store.url}, so no identity opens it.{named} Copy the objects"
             f" below {naming.keys_prefix(environment_id, snapshot_id)} from a copy of the store.",
         )
-    own = ", ".join(identity.recipient for identity in identities)
+    public = ", ".join(identity.recipient for identity in identities)
     raise MoverError(
         conditions.IDENTITY_WRONG,
-        f"Snapshot {snapshot_id} cannot be opened with the identity of {own}: none of its key objects ({seen}) has its"
-        f" key for that.{named} Name a Secret with the identity of one of its recipients.",
+        f"Snapshot {snapshot_id} cannot be opened with the identity of {public}: none of its key objects ({seen}) has"
+        f" its key for that.{named} Name a Secret with the identity of one of its recipients.",
     )
 
 

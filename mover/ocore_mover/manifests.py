@@ -104,7 +104,10 @@ def encoded(key: str, manifest: Manifest | OuterManifest) -> bytes:
 def publish(store: Store, manifest: Manifest | OuterManifest, key: str, data: bytes) -> str | None:
     """As :func:`write_once`, of a manifest's bytes. Everything that a restore needs is locked before, where the store
     locks: no snapshot exists without its lock."""
-    store.lock([*(obj.key for obj in manifest.needed()), *_small(store, manifest)])
+    of_base: list[str] = []
+    if manifest.base is not None and isinstance(manifest, OuterManifest):
+        of_base = key_objects(store, base_of(store, manifest).manifest)
+    store.lock([*(obj.key for obj in manifest.needed()), *_small(store, manifest), *of_base])
     return write_once(store, key, data)
 
 
@@ -302,7 +305,7 @@ def parse_inner(key: str, data: bytes) -> Manifest:
     _check_size(key, data)
     with _reading(key):
         found = Manifest.model_validate_json(data)
-    if found.format_version != ENCRYPTED_VERSION or found.base is not None:
+    if found.format_version != ENCRYPTED_VERSION:
         raise Corrupt(f"{key} is not an inner manifest that this version can read")
     _check_keys(found)
     return found
@@ -383,13 +386,14 @@ def _check_base(identity: Ids, base: FilestoreBase) -> None:
 
 def key_objects(store: Store, manifest: AnyManifest) -> list[str]:
     """Keys of the key objects of an encrypted snapshot: the attempt's own one, also where a bucket with versioning
-    hides it, and others that exist, up to MOST_KEYS."""
+    hides it, and others that exist, up to MOST_KEYS. Those for Job identities are none: no person has one."""
     if not isinstance(manifest, OuterManifest):
         return []
     identity = manifest.identity
     prefix = naming.keys_prefix(identity.environment_id, identity.snapshot_id)
     first = naming.key_object(identity.environment_id, identity.snapshot_id, manifest.attempt)
-    found = [each.key for each in islice(store.list(prefix), MOST_KEYS) if each.key != first]
+    listed = [each.key for each in islice(store.list(prefix), MOST_KEYS)]
+    found = [key for key in listed if key != first and not key.endswith(naming.JOB_KEY)]
     exists = store.head(first) is not None or store.older(first, bool, limit=KEY_BYTES) is not None
     return [first, *found] if exists else found
 
@@ -411,12 +415,29 @@ def check_objects(store: Store, manifest: AnyManifest) -> None:
     object; reads no bytes. Raises Corrupt with the first that does not."""
     identity, base = manifest.identity, manifest.base
     _check_sizes(store, naming.snapshot_prefix(identity.environment_id, identity.snapshot_id), manifest.objects())
-    if isinstance(manifest, OuterManifest) and not key_objects(store, manifest):
-        keys = naming.keys_prefix(identity.environment_id, identity.snapshot_id)
-        raise Corrupt(f"{keys} in {store.url} has no key object, so nothing opens the snapshot", keys)
+    _check_opens(store, manifest)
     if base is not None:
         prefix = naming.snapshot_prefix(identity.environment_id, base.snapshot_id)
         _check_sizes(store, prefix, base.packs, f" (of the base, snapshot {base.snapshot_id})")
+        if isinstance(manifest, OuterManifest):
+            _check_opens(store, base_of(store, manifest).manifest)
+
+
+def _check_opens(store: Store, manifest: AnyManifest) -> None:
+    if isinstance(manifest, OuterManifest) and not key_objects(store, manifest):
+        keys = naming.keys_prefix(manifest.identity.environment_id, manifest.identity.snapshot_id)
+        raise Corrupt(f"{keys} in {store.url} has no key object, so nothing opens the snapshot", keys)
+
+
+def base_of(store: Store, manifest: AnyManifest) -> StoredManifest:
+    """The manifest of a differential's base, unchanged. Raises Corrupt where it is missing or was changed."""
+    base = manifest.base
+    if base is None:
+        raise ValueError(f"snapshot {manifest.identity.snapshot_id} is a full one")
+    found = find(store, manifest.identity.environment_id, base.snapshot_id, sha256=base.manifest_sha256)
+    if found is None:
+        raise Corrupt(f"{base.manifest_key} is missing in {store.url}", base.manifest_key)
+    return found
 
 
 def missing_object(store: Store, manifest: AnyManifest) -> str:
@@ -433,29 +454,25 @@ def missing_object(store: Store, manifest: AnyManifest) -> str:
 
 
 def check_base(store: Store, manifest: AnyManifest) -> None:
-    """Checks that the base of a differential exists: its manifest unchanged, the needed packs with their sizes. Does
-    nothing for a full.
+    """Checks that the base of a differential exists: its manifest unchanged, the needed packs with their sizes, and of
+    an encrypted one a key object. Does nothing for a full. `manifest`: with the objects as they are stored.
 
     Raises MoverError BaseGone, retryable: the next attempt does not use this base.
     """
     base = manifest.base
     if base is None:
         return
-    environment = manifest.identity.environment_id
-    problem = ""
     try:
-        if find(store, environment, base.snapshot_id, sha256=base.manifest_sha256) is None:
-            problem = f"{base.manifest_key} is missing in {store.url}"
-        _check_sizes(store, naming.snapshot_prefix(environment, base.snapshot_id), base.packs)
+        found = base_of(store, manifest).manifest
+        _check_sizes(store, naming.snapshot_prefix(found.identity.environment_id, base.snapshot_id), base.packs)
+        _check_opens(store, found)
     except Corrupt as error:
-        problem = problem or error.message
-    if problem:
         raise MoverError(
             conditions.BASE_GONE,
             f"the base, snapshot {base.snapshot_id}, was deleted or lost objects while this differential was taken:"
-            f" {problem}. The next attempt stores the files that it lacks.",
+            f" {error.message}. The next attempt stores the files that it lacks.",
             retryable=True,
-        )
+        ) from error
 
 
 def _check_sizes(store: Store, prefix: str, objects: Iterable[StoredObject], of: str = "") -> None:

@@ -39,6 +39,16 @@ class SnapshotRequest(OnEnvironment):
     recipients: Annotated[tuple[Recipient, ...], Option("recipient")] = Field(
         default=(), description="Encrypt to this public key of age (age1…); may be repeated. Default: no encryption."
     )
+    job_identity: str | None = Field(
+        default=None,
+        description=(
+            "Folder with an age identity: encrypt a full snapshot to it, too, beside --recipient. An empty folder gives"
+            " a warning."
+        ),
+    )
+    base_identity: str | None = Field(
+        default=None, description="Folder with the age identity that opens the encrypted base of a differential."
+    )
     signing_key: str | None = Field(
         default=None,
         description="Folder with the file ssh-privatekey: sign the manifest with it. Its public key is a --signer.",

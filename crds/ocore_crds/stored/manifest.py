@@ -4,12 +4,12 @@ A snapshot without a manifest does not exist. Keys are relative to the store's p
 can read the outer manifest only. Its inner manifest is one of the encrypted objects.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ocore_crds import naming
-from ocore_crds.model import Sha256, Timestamp, Tolerant, Uuid
+from ocore_crds.model import Model, Sha256, Timestamp, Tolerant, Uuid
 from ocore_crds.resources.layouts import Layout
 from ocore_crds.resources.signing import Signature
 
@@ -314,6 +314,19 @@ class Encryption(Tolerant):
     recipients: tuple[str, ...] = Field(
         default=(), description="The age recipients that its identity was encrypted to when it was written."
     )
+    job_key: str | None = Field(
+        default=None,
+        description=(
+            "The age recipient of the Job identity that also opens it; of a differential its base's. Absent: only the"
+            " recipients open it."
+        ),
+    )
+
+
+class Bases(Model):
+    """The base of each part. One of another part is refused: a reader that ignored it would delete it."""
+
+    filestore: FilestoreBase | None = None
 
 
 class OuterManifest(AnyManifest):
@@ -322,18 +335,15 @@ class OuterManifest(AnyManifest):
 
     format_version: Literal[3] = ENCRYPTED_VERSION
     encryption: Encryption
-    bases: Annotated[dict[str, Any], Field(max_length=0)] = Field(
-        default_factory=dict,
-        description="Reserved: the base of each part. A reader that does not know one must refuse the manifest.",
-    )
+    bases: Bases = Bases()
     inner: str = Field(description="Key of the object that has the inner manifest.")
     stored: tuple[StoredObject, ...] = Field(alias="objects", description="Every object of the snapshot's own.")
     sizes: Sizes = Sizes()
 
     @property
     def base(self) -> FilestoreBase | None:
-        """As in :class:`AnyManifest`. An encrypted snapshot is a full one."""
-        return None
+        """As in :class:`AnyManifest`."""
+        return self.bases.filestore
 
     def objects(self) -> tuple[StoredObject, ...]:
         """As in :class:`AnyManifest`."""

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from ocore_crds.commands import parts
-from ocore_crds.stored.manifest import FilestoreArtifact, Manifest
+from ocore_crds.stored.manifest import FilestoreArtifact, Manifest, OuterManifest
 from ocore_mover import manifests
+from ocore_mover.encryption import Encrypting, Opened
 from ocore_mover.errors import Cancelled, Corrupt, MoverError, StoreError
 from ocore_mover.filestore import layouts
 from ocore_mover.filestore.base import BaseIndex, BaseSnapshot
+from ocore_mover.manifests import StoredManifest
 from ocore_mover.store.interface import Store
 
 
@@ -23,37 +25,64 @@ def opened(
     choice: parts.BaseSnapshot,
     *,
     scratch: Path,
+    encrypting: Encrypting | None = None,
+    identity: str | None = None,
 ) -> BaseIndex:
-    """The index of the base, in scratch. The caller closes it.
+    """The index of the base, in scratch. The caller closes it. `encrypting`: of an encrypted snapshot. `identity`: what
+    opens its base.
 
     Raises Unusable for what is missing, damaged or refused, and after the store's patience. A store that fails
     altogether fails the full snapshot, too, with its own reason. Raises MoverError ScratchFull.
     """
     try:
-        return read(store, find(store, environment_id, snapshot_id, layout, choice), scratch)
+        view, found = find(store, environment_id, snapshot_id, layout, choice, encrypting, identity)
+        return read(view, found, scratch)
     except StoreError as error:
         raise Unusable(error.message) from error
 
 
-def find(store: Store, environment_id: str, snapshot_id: str, layout: str, choice: parts.BaseSnapshot) -> BaseSnapshot:
-    """Reads the manifest of the base and checks that its filestore is whole, by the sizes of its objects. Raises
-    Unusable, StoreError."""
+def find(
+    store: Store,
+    environment_id: str,
+    snapshot_id: str,
+    layout: str,
+    choice: parts.BaseSnapshot,
+    encrypting: Encrypting | None = None,
+    identity: str | None = None,
+) -> tuple[Store, BaseSnapshot]:
+    """Reads the manifest of the base and checks that its filestore is whole, by the sizes of its objects. Returns the
+    store in which it is not encrypted, too. Raises Unusable, StoreError."""
     if choice.snapshot_id == snapshot_id:
         raise Unusable("a snapshot cannot be its own base")
     try:
         found = manifests.find(store, environment_id, choice.snapshot_id, sha256=choice.manifest_sha256)
         if found is None:
             raise Unusable(f"{store.url} has no snapshot {choice.snapshot_id} of this environment")
-        manifest = found.manifest
-        if not isinstance(manifest, Manifest):
-            raise Unusable(f"snapshot {choice.snapshot_id} is encrypted")
-        artifact = _usable(manifest.filestore, choice.snapshot_id, layout)
-        manifests.check_filestore(store, manifest)
+        base = _contents(store, found, encrypting, identity)
+        artifact = _usable(base.manifest.filestore, choice.snapshot_id, layout)
+        stored = encrypting.converted(base.manifest) if encrypting is not None else base.manifest
+        manifests.check_filestore(store, stored)
     except (StoreError, Cancelled):
         raise
     except MoverError as error:
         raise Unusable(error.message) from error
-    return BaseSnapshot(choice.snapshot_id, found.key, found.sha256, artifact)
+    return base.store, BaseSnapshot(choice.snapshot_id, found.key, found.sha256, artifact)
+
+
+def _contents(store: Store, found: StoredManifest, encrypting: Encrypting | None, identity: str | None) -> Opened:
+    manifest = found.manifest
+    own = f"snapshot {manifest.identity.snapshot_id}"
+    if encrypting is None:
+        if not isinstance(manifest, Manifest):
+            raise Unusable(f"{own} is encrypted")
+        return Opened(store, manifest, found, store)
+    if not isinstance(manifest, OuterManifest) or manifest.encryption.job_key is None:
+        raise Unusable(f"{own} is not encrypted to a Job identity")
+    # Who opens the differential opens the files in its base, too.
+    others = set(encrypting.recipients) - set(manifest.encryption.recipients)
+    if others:
+        raise Unusable(f"{own} is not encrypted to {', '.join(sorted(others))}")
+    return encrypting.open_base(store, found, identity)
 
 
 def _usable(artifact: FilestoreArtifact | None, snapshot_id: str, layout: str) -> FilestoreArtifact:

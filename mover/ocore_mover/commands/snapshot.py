@@ -157,7 +157,7 @@ class SnapshotRun:
         """Reads what the base has, before anything is frozen. Where it cannot be used, the snapshot is a full one, with
         a warning."""
         request = self._request
-        if request.base is None or self._folders is None or request.recipients:
+        if request.base is None or self._folders is None:
             return
         try:
             left = self._runtime.token.seconds_left
@@ -169,6 +169,8 @@ class SnapshotRun:
                 request.layout,
                 request.base,
                 scratch=self._scratch,
+                encrypting=self._encrypting,
+                identity=request.base_identity,
             )
         except Unusable as error:
             self._warnings.append(base_command.unused_warning(request.base.snapshot_id, error))
@@ -384,7 +386,10 @@ class SnapshotRun:
                 filestore=taken.filestore,
                 config=taken.config,
             )
-            manifests.check_base(self._store, manifest)
+            encrypting = self._encrypting
+            manifests.check_base(self._store, encrypting.converted(manifest) if encrypting is not None else manifest)
+            if encrypting is not None:
+                taken.warnings += encrypting.choose_job(manifest.base, self._request.job_identity)
             manifest = manifest.model_copy(
                 update={
                     "evidence": evidence.of_snapshot(
@@ -398,9 +403,9 @@ class SnapshotRun:
                     )
                 }
             )
-            published = self._encrypting.outer(manifest) if self._encrypting is not None else manifest
-            if self._encrypting is not None and isinstance(published, OuterManifest):
-                self._encrypting.write_key(published)
+            published = encrypting.outer(manifest) if encrypting is not None else manifest
+            if encrypting is not None and isinstance(published, OuterManifest):
+                encrypting.write_key(published)
             manifests.check_objects(self._store, published)
             failpoints.hit("after-upload-before-manifest")
             # Before the manifest: a snapshot that exists has its state. One without a manifest is removed with all

@@ -1,5 +1,5 @@
-"""A store whose objects are age files for the identity of one attempt: its callers see names without ``.age``, and the
-offsets and sizes of the plain text."""
+"""A store whose objects are age files for the identity of one attempt, and those of its base for another: its callers
+see names without ``.age``, and the offsets and sizes of the plain text."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -43,6 +43,7 @@ class EncryptedStore(WrappedStore):
     def __init__(self, store: Store, identity: age.Identity) -> None:
         super().__init__(store)
         self._identity = identity
+        self._of_base: tuple[str, age.Identity] | None = None
         self._payloads: WeakKeyDictionary[Pinned, age.Payload] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
@@ -50,6 +51,15 @@ class EncryptedStore(WrappedStore):
     def local_root(self) -> Path | None:
         """None: no program can write or read the files in place."""
         return None
+
+    def read_base(self, prefix: str, base: "EncryptedStore") -> None:
+        """From now on reads objects below this prefix with the identity of the base's view."""
+        self._of_base = prefix, base._identity
+
+    def _identity_of(self, key: str) -> age.Identity:
+        if self._of_base is not None and key.startswith(self._of_base[0]):
+            return self._of_base[1]
+        return self._identity
 
     def adopt(self, key: str, expected: StoredObject) -> NoReturn:
         """Not supported: see `local_root`."""
@@ -64,7 +74,7 @@ class EncryptedStore(WrappedStore):
         below = stored(obj)
         chunks = self._store.read(below)
         start, rest = _start(chunks, below)
-        payload = age.opened(start, below.size, self._identity, below.key)
+        payload = age.opened(start, below.size, self._identity_of(below.key), below.key)
         yield from payload.decrypted(_joined(rest, chunks), 0)
 
     def read_range(self, obj: StoredObject, start: int, length: int, version: Pinned | None = None) -> Iterator[bytes]:
@@ -89,7 +99,7 @@ class EncryptedStore(WrappedStore):
             found = self._payloads.get(version)
         if found is None:
             start = b"".join(self._store.read_range(below, 0, age.START, version))
-            found = age.opened(start, below.size, self._identity, below.key)
+            found = age.opened(start, below.size, self._identity_of(below.key), below.key)
             with self._lock:
                 self._payloads[version] = found
         return found

@@ -15,10 +15,12 @@ import pytest
 
 from ocore_crds import conditions, naming
 from ocore_mover import manifests
+from ocore_mover.commands import config_archive
+from ocore_mover.store.folder import FolderStore
 from support.mover.application import Application
 from support.mover.beside import ENVIRONMENT, Finished, call
 from support.mover.desk import Desk
-from support.mover.plain_desk import Folder
+from support.mover.plain_desk import Folder, damage_first
 from support.mover.site import Site
 
 AGE = b"age-encryption.org/v1\n"
@@ -66,11 +68,11 @@ def desk(site: Site, tmp_path: Path) -> Desk:
 class Encrypted(Folder):
     """An encrypted snapshot of a folder."""
 
-    def __init__(self, base: Path, *recipients: str) -> None:
+    def __init__(self, base: Path, *recipients: str, options: tuple[str, ...] = ()) -> None:
         super().__init__(base)
         (self.claim / "files/b").write_bytes(CONTENTS)
         self.recipients = [option for recipient in recipients for option in ("--recipient", recipient)]
-        self.taken = self.snapshot(*self.recipients)
+        self.taken = self.snapshot(*self.recipients, *options)
         assert self.taken.code == 0, self.taken.stdout + self.taken.stderr
 
     @property
@@ -444,3 +446,220 @@ def test_a_killed_attempt_leaves_no_key_that_hides_the_next_one(desk: Desk, draw
     assert not list(desk.store.rglob("manifest.json"))
     desk.ok("snapshot", "--recipient", drawer.recipient)
     desk.ok("restore", *drawer.option)
+
+
+# --- mode Current: a Job identity beside the recipients -------------------------------------------------------------
+
+
+class Current(Encrypted):
+    """A full snapshot that a Job identity opens, too, and the next one, with a new file."""
+
+    def __init__(self, base: Path, drawer: Drawer, job: Drawer, *more: str) -> None:
+        self.job, self.spare = job, Drawer(base.with_name(base.name + "-spare"))
+        super().__init__(base, drawer.recipient, *more, options=("--job-identity", str(job.folder)))
+        self.full_id, self.full = self.snapshot_id, self.taken.result["payload"]
+        self.snapshot_id = str(uuid.uuid4())
+        (self.claim / "files/new").write_bytes(b"new")
+
+    def next(self, base: Path | None = None, *more: str) -> Finished:
+        """A differential where the base can be opened with what the folder `base` has."""
+        choice = ("--base-snapshot-id", self.full_id, "--base-manifest-sha256", self.full["manifestSha256"])
+        identities = ("--base-identity", str(base or self.job.folder), "--job-identity", str(self.spare.folder))
+        self.taken = self.snapshot(*self.recipients, *choice, *identities, *more)
+        assert self.taken.code == 0, self.taken.stdout + self.taken.stderr
+        return self.taken
+
+    @property
+    def is_differential(self) -> bool:
+        return self.outer().get("bases", {}).get("filestore", {}).get("snapshotId") == self.full_id
+
+    def of_full(self) -> Path:
+        return self.store / naming.snapshot_prefix(ENVIRONMENT, self.full_id)
+
+
+@pytest.fixture
+def current(tmp_path: Path, drawer: Drawer, other: Drawer) -> Current:
+    return Current(tmp_path / "folder", drawer, other)
+
+
+def test_an_encrypted_differential_stores_what_is_new(current: Current, drawer: Drawer, tmp_path: Path) -> None:
+    payload = current.next(None, "--verify", "Full").result["payload"]
+    assert current.is_differential
+    assert payload["baseSnapshotId"] == current.full_id
+    assert payload["filestoreStoredBytes"] < current.full["filestoreStoredBytes"]
+    assert payload["encryption"]["jobKey"] == current.full["encryption"]["jobKey"] == current.job.recipient
+    assert not [text for text in payload["evidence"].get("warnings", ()) if "base" in text or "sealed" in text]
+    for path in current.of_snapshot.rglob("*"):
+        assert not path.is_file() or path.name == "manifest.json" or path.read_bytes().startswith(AGE)
+    for identity in (drawer, current.job):  # a file of the base, and one of its own
+        for name in ("b", "new"):
+            done = call("extract", *current.which, "--extract-id", str(uuid.uuid4()), "--path", name, *identity.option)
+            assert done.code == 0, done.stdout
+    where = ("--claim", str(current.claim), "--filestore", "files", "--layout", "Plain", "--scratch", str(tmp_path))
+    restored = call("restore", *current.which, *where, "--rollback-id", str(uuid.uuid4()), *current.job.option)
+    assert restored.code == 0, restored.stdout
+    (found,) = (path for path in (current.claim / ".ocore").rglob("b") if path.is_file())
+    assert found.read_bytes() == CONTENTS
+
+
+def test_the_next_generation_closes_the_one_before_to_jobs(current: Current, drawer: Drawer) -> None:
+    current.next()
+    first = current.snapshot_id
+    current.snapshot_id = str(uuid.uuid4())
+    taken = current.snapshot(*current.recipients, "--job-identity", str(current.spare.folder))
+    assert taken.result["payload"]["encryption"]["jobKey"] == current.spare.recipient
+    assert current.extract(*current.spare.option).code == 0
+    assert current.extract(*current.job.option).reason == conditions.IDENTITY_WRONG
+    current.snapshot_id = first
+    assert current.extract(*current.spare.option).reason == conditions.IDENTITY_WRONG
+    assert current.extract(*drawer.option).code == 0
+
+
+@pytest.mark.parametrize("secret", ["missing", "empty", "foreign", "malformed"])
+def test_without_the_bases_identity_it_is_full(current: Current, tmp_path: Path, secret: str) -> None:
+    """The Secret was deleted, or replaced by who can write it."""
+    found = tmp_path / "mounted"
+    if secret == "foreign":
+        Drawer(found)
+    elif secret != "missing":
+        found.mkdir()
+        if secret == "malformed":
+            (found / "identity.txt").write_text("AGE-SECRET-KEY-1QQQ\n")
+    payload = current.next(found).result["payload"]
+    assert not current.is_differential
+    assert any("a full snapshot was taken" in text for text in payload["evidence"]["warnings"])
+    assert payload["encryption"]["jobKey"] == current.spare.recipient
+    assert current.extract(*current.spare.option).code == 0
+
+
+def test_without_an_identity_of_its_own_it_is_sealed(current: Current, drawer: Drawer) -> None:
+    shutil.rmtree(current.spare.folder)
+    shutil.rmtree(current.job.folder)
+    payload = current.next().result["payload"]
+    assert not current.is_differential
+    assert "jobKey" not in payload["encryption"]
+    assert any("sealed" in text for text in payload["evidence"]["warnings"])
+    assert len(current.keys()) == 1
+    assert current.extract(*drawer.option).code == 0
+
+
+def test_a_differential_that_outgrows_its_base_gets_a_new_identity(current: Current) -> None:
+    (current.claim / "files/much").write_bytes(CONTENTS * 3)
+    payload = current.next().result["payload"]
+    assert not current.is_differential
+    assert payload["encryption"]["jobKey"] == current.spare.recipient
+    assert current.extract(*current.job.option).reason == conditions.IDENTITY_WRONG
+
+
+def test_a_sealed_snapshot_is_no_base(tmp_path: Path, drawer: Drawer, other: Drawer) -> None:
+    """Else its files could be read with the differential's Job identity."""
+    current = Current(tmp_path / "folder", drawer, other)
+    current.snapshot_id = current.full_id = str(uuid.uuid4())
+    current.full = current.snapshot(*current.recipients).result["payload"]
+    current.snapshot_id = str(uuid.uuid4())
+    payload = current.next(drawer.folder).result["payload"]
+    assert not current.is_differential
+    assert any("not encrypted to a Job identity" in text for text in payload["evidence"]["warnings"])
+
+
+def test_a_new_recipient_needs_a_full_one(current: Current, tmp_path: Path) -> None:
+    """He could open the differential, and not its files."""
+    new = Drawer(tmp_path / "new")
+    payload = current.next(None, "--recipient", new.recipient).result["payload"]
+    assert not current.is_differential
+    assert any(new.recipient in text for text in payload["evidence"]["warnings"])
+
+
+def test_a_recipient_who_leaves_keeps_the_base(tmp_path: Path, drawer: Drawer, other: Drawer) -> None:
+    leaving = Drawer(tmp_path / "leaving")
+    current = Current(tmp_path / "folder", drawer, other, leaving.recipient)
+    del current.recipients[-2:]
+    current.next()
+    assert current.is_differential
+    assert current.extract(*leaving.option).reason == conditions.IDENTITY_WRONG
+    assert current.extract(*drawer.option).code == 0
+
+
+def test_plain_and_encrypted_are_no_base_of_each_other(current: Current) -> None:
+    choice = ("--base-snapshot-id", current.full_id, "--base-manifest-sha256", current.full["manifestSha256"])
+    plain = current.snapshot(*choice, "--base-identity", str(current.job.folder))
+    assert any("is encrypted" in text for text in plain.result["payload"]["evidence"]["warnings"])
+    current.full_id, current.full = current.snapshot_id, plain.result["payload"]
+    current.snapshot_id = str(uuid.uuid4())
+    current.next()
+    assert not current.is_differential
+
+
+def test_the_bases_packs_are_those_of_both_manifests(current: Current, drawer: Drawer) -> None:
+    """Who can write to the store takes one out of the outer manifest, so that a sweep or a copy does not see it."""
+    current.next()
+    current.change(lambda data: data["bases"]["filestore"]["packs"].clear())
+    refused(current.extract(*drawer.option), conditions.CORRUPT, "is not the inner manifest of")
+
+
+def test_a_base_without_its_key_object_is_lost(current: Current, drawer: Drawer, tmp_path: Path) -> None:
+    """The object for Jobs is no proof that a person can open it."""
+    current.next()
+    target = tmp_path / "remote"
+    target.mkdir()
+    assert call("probe-store", "--store", target.as_uri()).code == 0
+    ids = ("--environment-id", ENVIRONMENT, "--snapshot-id")
+    for each in (current.full_id, current.snapshot_id):
+        copied = call("copy-remote", "--store", target.as_uri(), "--source-store", current.store.as_uri(), *ids, each)
+        assert copied.code == 0, copied.stdout
+    assert not list(target.rglob("*-job.age"))
+    remote = ("--store", target.as_uri(), "--store-id", copied.result["payload"]["storeId"])
+    digest = ("--manifest-sha256", current.taken.result["payload"]["manifestSha256"])
+    assert call("check-copy", *remote, *ids, current.snapshot_id, *digest).code == 0
+    for path in (target / naming.snapshot_prefix(ENVIRONMENT, current.full_id)).rglob("*-0.age"):
+        path.rename(path.with_name(path.name.replace("-0.age", "-job.age")))
+    lost = call("check-copy", *remote, *ids, current.snapshot_id, *digest)
+    refused(lost, conditions.REMOTE_COPY_LOST, "no key object")
+
+
+def test_the_bases_key_object_is_locked_with_a_differential(current: Current, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its lock ends earlier than that of the differential, which then cannot be opened."""
+    locked: list[str] = []
+    monkeypatch.setattr(FolderStore, "lock", lambda _, keys: locked.extend(keys))
+    current.next()
+    names = {key.removeprefix(f"environments/{ENVIRONMENT}/snapshots/") for key in locked}
+    of_full = {
+        path.relative_to(current.of_full().parent).as_posix() for path in current.of_full().rglob("keys/*-0.age")
+    }
+    assert of_full <= names
+    assert f"{current.snapshot_id}/keys/{current.keys()[0].name}" in names
+    assert not [name for name in names if name.endswith("-job.age")]
+
+
+def test_a_base_that_loses_its_key_object_ends_the_attempt(current: Current, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the differential is taken: nothing is published that no person can open."""
+
+    def lose() -> None:
+        for path in current.of_full().rglob("*-0.age"):
+            path.unlink()
+
+    choice = ("--base-snapshot-id", current.full_id, "--base-manifest-sha256", current.full["manifestSha256"])
+    with monkeypatch.context() as patched:
+        damage_first(config_archive, "capture", lose, patched)
+        done = current.snapshot(*current.recipients, *choice, "--base-identity", str(current.job.folder))
+    refused(done, conditions.BASE_GONE, "no key object")
+    assert current.is_none()
+
+
+def test_a_differential_of_a_database_and_its_files(desk: Desk, drawer: Drawer, other: Drawer) -> None:
+    """Layout Odoo, with PostgreSQL."""
+    application = Application(desk.site, desk.claim)
+    application.write_many(20)
+    both = ("--recipient", drawer.recipient, "--job-identity", str(other.folder))
+    full = desk.ok("snapshot", *both).result["payload"]
+    desk.snapshot_id = str(uuid.uuid4())
+    application.write_many(2)
+    base = ("--base-snapshot-id", full["identity"]["snapshotId"], "--base-manifest-sha256", full["manifestSha256"])
+    taken = desk.ok("snapshot", *both, *base, "--base-identity", str(other.folder)).result["payload"]
+    assert taken["baseSnapshotId"] == full["identity"]["snapshotId"]
+    tested = call("test-restore", *desk.which, "--database", str(desk.site.secret), "--scratch", str(desk.scratch),
+                  "--capacity", str(10**12), *other.option)  # fmt: skip
+    assert tested.code == 0, tested.stdout
+    assert not tested.result["payload"].get("findings")
+    assert tested.result["payload"]["attachments"] == 22
+    desk.ok("restore", *other.option)

@@ -47,6 +47,7 @@ class Case:
     environment: dict[str, str]
     s3: bool
     options: list[str]  # of every snapshot
+    encrypted: list[str]  # of an encrypted differential
 
     def follow_the_page(self) -> str:
         """Without anything of ours on the path of Python or of the shell."""
@@ -74,7 +75,13 @@ class Case:
         )
         base = ["--base-snapshot-id", SNAPSHOT, "--base-manifest-sha256", full["manifestSha256"]]
         taken = mover(
-            "snapshot", *self.options, "--snapshot-id", DIFFERENTIAL, *base, bin_folder=self.database.server.bin
+            "snapshot",
+            *self.options,
+            *self.encrypted,
+            "--snapshot-id",
+            DIFFERENTIAL,
+            *base,
+            bin_folder=self.database.server.bin,
         )
         assert taken["baseSnapshotId"] == SNAPSHOT
         self.environment["SNAPSHOT"] = DIFFERENTIAL
@@ -231,13 +238,18 @@ def case(request: pytest.FixtureRequest, postgres: Server, site: Site, tmp_path:
         str(tmp_path),
     ]
     recipient: list[str] = []
-    if request.param == "s3-encrypted":
+    if request.param.endswith("-encrypted"):
         identity = tmp_path / "identity.txt"
         subprocess.run(["age-keygen", "-o", identity], check=True, capture_output=True)
         environment["IDENTITY"] = str(identity)
         recipient = ["--recipient", *re.findall(r"age1\w+", identity.read_text())]
+        job = tmp_path / "job"
+        job.mkdir()
+        subprocess.run(["age-keygen", "-o", job / "identity.txt"], check=True, capture_output=True)
+        recipient += ["--job-identity", str(job)]
     mover("snapshot", *options, *recipient, "--snapshot-id", SNAPSHOT, bin_folder=postgres.bin)
-    yield Case(site, database, restored, environment, request.param.startswith("s3"), options)
+    of_base = [*recipient, "--base-identity", recipient[-1]] if recipient else []
+    yield Case(site, database, restored, environment, request.param.startswith("s3"), options, of_base)
     drop_all(database)
     postgres.execute(f'DROP ROLE "{other.name}"')
 
@@ -275,7 +287,9 @@ def test_a_snapshot_is_restored_by_hand(case: Case, tmp_path: Path) -> None:
     assert list((tmp_path / "work").iterdir()) == []
 
 
-@pytest.mark.parametrize(("case", "postgres"), [("folder", 17), ("s3", 17)], indirect=True)
+@pytest.mark.parametrize(
+    ("case", "postgres"), [("folder", 17), ("s3", 17), ("folder-encrypted", 17), ("s3-encrypted", 17)], indirect=True
+)
 def test_a_differential_is_restored_by_hand(case: Case, tmp_path: Path) -> None:
     """Files of the base that the snapshot does not have do not appear."""
     gone = case.site.names[::9]
