@@ -10,7 +10,7 @@ from ocore_crds import conditions as c
 from ocore_crds.conditions import Condition
 from ocore_crds.group import GROUP
 from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
-from ocore_crds.resources.encryption import Encryption, recipients_of, shown
+from ocore_crds.resources.encryption import Encryption, effective, shown
 from ocore_crds.resources.environment import EnvironmentSpec, EnvironmentStatus, remedy_of, user_of_jobs
 from ocore_crds.resources.rollback import RollbackStatus
 from ocore_crds.resources.snapshot import SnapshotStatus
@@ -263,17 +263,19 @@ def _encryption(world: World, obj: Object) -> Line:
     """To whom the next snapshot is encrypted. A lost key is the commonest loss."""
     what, name = "Encryption", obj["spec"]["storeRef"]["name"]
     store = next((each for each in world.of(SNAPSHOT_STORE) if each["metadata"]["name"] == name), None)
-    own, of_store = _given(obj), _given(store)
-    recipients = recipients_of(own, of_store)
-    if not recipients:
+    own = _given(obj)
+    found = effective(own, _given(store))
+    if found is None:
         return Line("ok", what, f"none: who can read store {name} can read the snapshots.")
+    recipients = found.recipients
+    jobs = " Jobs open the newest full snapshot and its differentials." if found.mode == "Current" else ""
     if len(recipients) > 1:
-        return Line("ok", what, f"to {shown(recipients)}.")
+        return Line("ok", what, f"to {shown(recipients)}.{jobs}")
     fix = _kubectl(
         world.namespace, "edit", _ref(ENVIRONMENT, obj["metadata"]["name"]) if own else _ref(SNAPSHOT_STORE, name)
     )
     text = f"to {shown(recipients)} only: if this identity is lost, no one can restore a snapshot. Add another one."
-    return Line("warning", what, text, fix)
+    return Line("warning", what, text + jobs, fix)
 
 
 def _signatures(snapshots: Sequence[Run], environment_id: str | None) -> Iterator[Line]:

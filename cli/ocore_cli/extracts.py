@@ -19,6 +19,7 @@ from rich.text import Text
 from ocore_crds import conditions as c
 from ocore_crds.kinds import EXTRACT, SNAPSHOT, SNAPSHOT_STORE
 from ocore_crds.reports.extracted import Extracted
+from ocore_crds.resources.encryption import SnapshotEncryption
 from ocore_crds.resources.extract import ExtractStatus
 from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_crds.resources.snapshotstore import SnapshotStoreSpec
@@ -166,7 +167,7 @@ def _need_access(objects: Objects, snapshot: str, access: Access) -> None:
     Extract is created."""
     status = SnapshotStatus.model_validate(needed(objects, SNAPSHOT, snapshot).get("status") or {})
     if status.encryption is not None:
-        _need_identity(snapshot, access)
+        _need_identity(snapshot, status.encryption, access)
     name = status.store_name or ""
     found = objects.get(SNAPSHOT_STORE, name) if name else None
     if found is not None and SnapshotStoreSpec.model_validate(found["spec"], extra="ignore").claim is not None:
@@ -175,9 +176,10 @@ def _need_access(objects: Objects, snapshot: str, access: Access) -> None:
         s3.credentials(os.environ, access.credentials_file)
 
 
-def _need_identity(snapshot: str, access: Access) -> None:
+def _need_identity(snapshot: str, encryption: SnapshotEncryption, access: Access) -> None:
     """Raises CliError where an encrypted snapshot, or its result, could not be opened."""
-    if access.identity_secret is None or access.identity is None:
+    closed = access.identity_secret is None and encryption.job_identity_secret is None
+    if closed or access.identity is None:
         raise Refused(
             f"Snapshot {snapshot} is encrypted. Give --identity-secret NAME, the Secret with an identity that the Job"
             " uses, and --identity FILE, yours: what comes out is encrypted for the same recipients"

@@ -34,6 +34,7 @@ OPERATIONS = {t.kind: t for t in (SNAPSHOTS, ROLLBACKS, EXTRACTS)}
 JOBS = Type("batch/v1", "jobs", "Job")
 PODS = Type("v1", "pods", "Pod")
 CLAIMS = Type("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+SECRETS = Type("v1", "secrets", "Secret")
 CONFIG_MAPS = Type("v1", "configmaps", "ConfigMap")
 NAMESPACES = Type("v1", "namespaces", "Namespace")
 EVENTS = Type("v1", "events", "Event")

@@ -77,6 +77,67 @@ def test_row_151_a_bucket_without_identity_shows_nothing_and_opens_nothing(
         assert marker(site) == 3
 
 
+@pytest.mark.timeout(600)
+def test_row_157_jobs_open_the_newest_generation_and_no_older_one(cluster: Cluster, servers: Servers) -> None:
+    """Mode Current: a full snapshot and its differential are restored with the Job identity. After the next full one
+    they need the drawer."""
+    alice = Identity.generate()
+    with make_site(cluster, servers) as site:
+        cluster.apply(secret("drawer", site.namespace, **{"identity.txt": alice.secret}))
+        _encrypt(site, alice.recipient, mode="Current")
+        site.load(3, 60)
+        full = _taken(site, "full", filestoreMode="Full")
+        first = full["status"]["encryption"]["jobIdentitySecret"]
+        assert _identities(site) == [first]
+        _bucket_shows_nothing(site)
+        site.load(4, 4)
+        set_marker(site, 3)
+        differential = _taken(site, "differential", filestoreMode="Differential")
+        assert differential["status"]["base"]["name"] == "full", differential["status"]
+        assert differential["status"]["encryption"]["jobIdentitySecret"] == first
+        assert _identities(site) == [first], "the one that was made for the differential is gone"
+        set_marker(site, 9)
+        site.rollback("by-jobs", "differential")
+        site.completed("Rollback", "by-jobs")
+        assert marker(site) == 3
+        site.files_fit()
+
+        # A new full snapshot is a new generation.
+        newest = _taken(site, "newest", filestoreMode="Full")
+        for name in ("full", "differential"):
+            cluster.wait("Snapshot", name, site.namespace, _needs_the_drawer, 60, "closed to Jobs")
+        second = newest["status"]["encryption"]["jobIdentitySecret"]
+        assert _identities(site) == [second]
+        site.rollback("without", "differential")
+        site.failed("Rollback", "without", "IdentityMissing")
+        set_marker(site, 9)
+        site.rollback("by-alice", "differential", identitySecretRef={"name": "drawer"})
+        site.completed("Rollback", "by-alice")
+        assert marker(site) == 3
+
+        # A tenant deletes the Secret: nothing fails, and the next snapshot is a full one with a Secret of its own.
+        cluster.delete("Secret", second, site.namespace)
+        after = _taken(site, "after", filestoreMode="Differential")
+        assert after["status"]["fullFilestore"] is True
+        assert any("full snapshot was taken" in text for text in after["status"]["evidence"]["warnings"])
+        assert _identities(site) == [after["status"]["encryption"]["jobIdentitySecret"]] != [second]
+
+
+def _taken(site: Site, name: str, **spec: object) -> Object:
+    site.snapshot(name, **spec)
+    return site.completed("Snapshot", name)
+
+
+def _needs_the_drawer(snapshot: Object) -> bool:
+    return "jobIdentitySecret" not in snapshot["status"]["encryption"]
+
+
+def _identities(site: Site) -> list[str]:
+    """Names of the Secrets with Job identities."""
+    found = json.loads(site.cluster.kubectl("-n", site.namespace, "get", "secrets", "-o", "json"))
+    return [each["metadata"]["name"] for each in found["items"] if each["type"] == "ocore.dev/job-identity"]
+
+
 def _forged(site: Site, snapshot_id: str) -> str:
     """Copies a snapshot under another id, as who can write to the bucket does it. Returns the id."""
     client, forged = site.servers.s3_client(), str(uuid.uuid4())
@@ -93,9 +154,9 @@ def _looked(store: Object) -> bool:
     return bool((store["status"].get("import") or {}).get("skipped"))
 
 
-def _encrypt(site: Site, *recipients: str, signing: Object) -> None:
-    """The store's next snapshots are for these, and signed."""
-    spec = {"encryption": {"recipients": list(recipients)}, "signing": signing}
+def _encrypt(site: Site, *recipients: str, mode: str = "Sealed", **more: Object) -> None:
+    """The store's next snapshots are for these."""
+    spec = {"encryption": {"recipients": list(recipients), "mode": mode}, **more}
     site.cluster.patch("SnapshotStore", site.store, site.namespace, {"spec": spec})
 
     def observed(obj: Object) -> bool:

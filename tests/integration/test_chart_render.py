@@ -567,6 +567,20 @@ def test_clusters_of_cloudnativepg_are_read_only_where_asked_for(helm: Helm) -> 
     assert [granted(role) for role in roles] == [IN_A_NAMESPACE | cnpg] * len(NAMESPACED["watchNamespaces"])
 
 
+def test_secrets_are_made_only_where_asked_for_and_held_by_a_policy(helm: Helm) -> None:
+    """The right to create any Secret is that of any service account of the namespace."""
+    objects = helm.render({"rbac": {"jobIdentities": True}})
+    secrets = {"secrets": {"create", "delete"}}
+    assert granted(find(objects, "ClusterRole", "-operator")) == IN_A_NAMESPACE | EVERYWHERE | secrets
+    policies = [o for o in objects if o["kind"].startswith("ValidatingAdmission")]
+    assert [o["kind"] for o in policies if o["metadata"]["name"].endswith("-operator-secrets")] == [
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    ]
+    with pytest.raises(HelmError, match=r"admissionPolicies\.operatorAccount"):
+        helm.render({"rbac": {"jobIdentities": True}, "admissionPolicies": {"operatorAccount": False}})
+
+
 def test_a_listed_kind_can_be_scaled_and_no_more(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "resource": "rollouts"}
     objects = helm.render({"workloads": {"kinds": [kind]}})
@@ -612,7 +626,7 @@ def test_row_122_a_release_is_announced_where_no_tenant_writes(helm: Helm, value
 
 
 def test_everything_that_the_operator_asks_for_is_granted(helm: Helm) -> None:
-    objects = helm.render({"rbac": {"cnpg": True}})
+    objects = helm.render({"rbac": {"cnpg": True, "jobIdentities": True}})
     roles = [find(objects, "ClusterRole", "-operator"), find(objects, "Role", "-lease")]
     resources = {resource for role in roles for resource in granted(role)}
     asked = {value.plural for value in vars(types).values() if isinstance(value, types.Type)}

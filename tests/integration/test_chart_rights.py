@@ -18,6 +18,7 @@ from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube.resources import Object
 from ocore_operator.rollback.executed import run_of
 from ocore_operator.settings import Settings
+from ocore_operator.snapshot import job_identities
 from ocore_operator.snapshot.transitions import identity
 from support.cluster.admission_policies import AdmissionPolicies
 from support.cluster.chart import Helm
@@ -45,12 +46,13 @@ CONTROLLER_MANAGER = "system:kube-controller-manager"
 COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
 #: Of the stores of the sites, and what another admission adds.
 VALUES: Object = {
+    "rbac": {"jobIdentities": True},
     "admissionPolicies": {
         "jobServiceAccounts": [FULL_S3.spec.service_account_name],
         "jobAnnotations": ["sidecar.istio.io/inject"],
         "applicationImages": ["registry/shop:"],
         "podWriters": [JOB_CONTROLLER, CONTROLLER_MANAGER, ADMIN],
-    }
+    },
 }
 
 
@@ -513,6 +515,34 @@ def test_row_83_the_operator_changes_no_job_and_deletes_only_its_own(operator: A
         "Job", running, operator.namespace, {"metadata": {"labels": {"app.kubernetes.io/managed-by": "Helm"}}}
     )
     assert "deletes only Jobs that it made" in operator.refused("DELETE", "Job", running)
+
+
+def test_row_157_of_secrets_it_makes_and_deletes_job_identities_only(operator: Account) -> None:
+    """As the operator writes them. It never fills one with a token, and never takes the database's away."""
+    built = job_identities.secret_of(snapshot(), "ocore-job-identity-1")
+
+    def secret(**changed: Any) -> Object:
+        found = copied(built)
+        found["metadata"] |= {"namespace": operator.namespace, **changed.pop("metadata", {})}
+        return found | changed
+
+    def create(body: Object, **how: Any) -> str:
+        return operator.refused("POST", "Secret", body=body, **how)
+
+    token = {"type": "kubernetes.io/service-account-token", "data": {}}
+    account = {"annotations": {"kubernetes.io/service-account.name": "default"}}
+    filled = secret(**token, metadata=account)
+    wait_for("the policy", lambda: expect("creates and deletes only", create(filled)), 30)
+    assert create(secret()) == ""
+    assert "creates and deletes only" in create(secret(metadata={"name": "shop-db"}))
+    assert "is immutable" in create(secret(immutable=False))
+    assert "is immutable" in create(secret(metadata={"ownerReferences": []}))
+    database = secret(type="Opaque", metadata={"name": "shop-db", "ownerReferences": []}, immutable=False)
+    operator.cluster.apply(database)
+    assert "creates and deletes only" in operator.refused("DELETE", "Secret", "shop-db")
+    assert "creates and deletes only" in operator.refused("PATCH", "Secret", "shop-db", {"data": {"a": "eA=="}})
+    operator.cluster.apply(secret(metadata={"ownerReferences": []}))  # its owner does not exist: it would be collected
+    assert operator.refused("DELETE", "Secret", "ocore-job-identity-1") == ""
 
 
 @pytest.fixture

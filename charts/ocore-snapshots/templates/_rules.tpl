@@ -1,4 +1,4 @@
-{{/* Rights of the operator in a watched namespace. No Secrets, no exec. */}}
+{{/* Rights of the operator in a watched namespace. It reads no Secret, and has no exec. */}}
 {{- define "ocore-snapshots.rules" -}}
 - apiGroups: [ocore.dev]
   resources: [environments, snapshotstores, snapshots, snapshotpolicies, rollbacks, extracts]
@@ -52,6 +52,14 @@
 - apiGroups: [""]
   resources: [persistentvolumeclaims, configmaps]
   verbs: [get]
+{{- if .Values.rbac.jobIdentities }}
+{{- if not .Values.admissionPolicies.operatorAccount }}
+{{- fail "rbac.jobIdentities needs admissionPolicies.operatorAccount: without that policy the operator's account could create a Secret with the token of any service account" }}
+{{- end }}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create, delete] # of one type: see admission-operator.yaml
+{{- end }}
 {{- if .Values.rbac.cnpg }}
 - apiGroups: [postgresql.cnpg.io]
   resources: [clusters]

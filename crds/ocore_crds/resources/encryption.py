@@ -1,7 +1,7 @@
 """To whom snapshots are encrypted, and what opens them. Pure."""
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -28,6 +28,15 @@ class Encryption(Model):
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
 
+    mode: Literal["Sealed", "Current"] = Field(
+        default="Sealed",
+        description=(
+            "What Jobs can read. `Sealed`: nothing, so each snapshot is full. `Current`: the newest full snapshot and"
+            " its differentials, with an identity in a Secret of the namespace, which the next full one replaces. Needs"
+            " the chart's value `rbac.jobIdentities`."
+        ),
+    )
+
 
 class SnapshotEncryption(StatusModel):
     """How a snapshot is encrypted."""
@@ -38,6 +47,16 @@ class SnapshotEncryption(StatusModel):
     public_key: str | None = Field(
         default=None, description="Public key of the snapshot's own identity, which the recipients share."
     )
+    job_key: str | None = Field(
+        default=None, description="Public key of the Job identity that also opens it. Absent: only the recipients do."
+    )
+    job_identity_secret: str | None = Field(
+        default=None,
+        description=(
+            "Secret with the Job identity (mode `Current`). Jobs of this namespace open the Snapshot with it where no"
+            " identitySecretRef is set. Absent after the next full snapshot."
+        ),
+    )
 
 
 def shown(recipients: Iterable[str]) -> str:
@@ -45,8 +64,6 @@ def shown(recipients: Iterable[str]) -> str:
     return ", ".join(f"{each[:12]}…{each[-6:]}" for each in recipients)
 
 
-def recipients_of(own: Encryption | None, of_store: Encryption | None) -> tuple[str, ...]:
-    """The recipients of an Environment's next snapshot; none: it is not encrypted. `own`: the Environment's, which
-    replace those of its SnapshotStore."""
-    found = own if own is not None else of_store
-    return found.recipients if found is not None else ()
+def effective(own: Encryption | None, of_store: Encryption | None) -> Encryption | None:
+    """What counts for an Environment. `own`: the Environment's, which replaces that of its SnapshotStore."""
+    return own if own is not None else of_store

@@ -170,6 +170,9 @@ class ExtractStatus(ObjectStatus):
     snapshot_id: str | None = Field(default=None, description="status.id of the Snapshot.")
     manifest_sha256: str | None = Field(default=None, description="SHA-256 of the manifest that is read.")
     encrypted: bool = Field(default=False, description="Whether the Snapshot is encrypted.")
+    job_identity_secret: str | None = Field(
+        default=None, description="Secret with the Job identity that opens the Snapshot, where the spec names none."
+    )
     store_name: str | None = Field(default=None, description="SnapshotStore that is read.")
     store_id: str | None = Field(
         default=None, description="Id of that store. A result in another store is not removed."

@@ -136,8 +136,8 @@ class SnapshotStoreSpec(Model):
     encryption: Encryption | None = Field(
         default=None,
         description=(
-            "Encrypt each snapshot that is taken into this store, so that the store's keys do not open it. Such"
-            " snapshots are full ones. Applies to new snapshots; remote copies are encrypted as the Snapshot is."
+            "Encrypt each snapshot that is taken into this store, so that the store's keys do not open it."
+            " Applies to new snapshots; remote copies are encrypted as the Snapshot is."
         ),
     )
     signing: Signing | None = Field(

@@ -34,6 +34,20 @@ class Full:
     #: No one has found it corrupt.
     sound: bool
     deleting: bool
+    #: Of an encrypted one: for whom it is. None: it is not encrypted.
+    recipients: tuple[str, ...] | None = None
+    #: Secret of the Job identity that opens it; empty: none does.
+    job_identity: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The Secret of a Job identity that opens a Complete Snapshot."""
+
+    secret: str
+    environment_id: str
+    #: The point in time that the Snapshot shows.
+    time: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,7 @@ class Pairing:
     #: Names of the Snapshots that are entered in it as needing it.
     dependents: tuple[str, ...] = ()
     full: Full | None = None
+    held: Held | None = None
 
 
 NONE = Pairing()
@@ -53,21 +68,33 @@ NONE = Pairing()
 def pairing_of(snapshot: Object) -> Pairing:
     """Of a Snapshot as the API server has it."""
     status = snapshot.get("status") or {}
-    found = Pairing(needs_of(status), tuple(dict.fromkeys(status.get("dependents") or ())), full_of(snapshot))
+    listed = tuple(dict.fromkeys(status.get("dependents") or ()))
+    found = Pairing(needs_of(status), listed, full_of(snapshot), _held_of(snapshot))
     return found if found != NONE else NONE
 
 
+def _held_of(snapshot: Object) -> Held | None:
+    status = snapshot.get("status") or {}
+    secret = (status.get("encryption") or {}).get("jobIdentitySecret")
+    if not secret or not c.is_terminal(status.get("conditions") or ()):
+        return None
+    return Held(secret, (status.get("source") or {}).get("environmentId") or "", _time_of(snapshot))
+
+
+def _time_of(snapshot: Object) -> str:
+    status = snapshot.get("status") or {}
+    return str(status.get("consistentAt") or status.get("completedAt") or snapshot["metadata"]["creationTimestamp"])
+
+
 def full_of(snapshot: Object) -> Full | None:
-    """None where it is not a full Snapshot with a filestore, or not Complete, or where only its remote copy is left.
-    None also of an encrypted one: a Job that takes a snapshot cannot read it."""
+    """None where it is not a full Snapshot with a filestore, or not Complete, or where only its remote copy is left."""
     status, meta = snapshot.get("status") or {}, snapshot["metadata"]
     conditions = status.get("conditions") or ()
     if status.get("fullFilestore") is not True or c.outcome(conditions) != "Complete":
         return None
     if (status.get("remote") or {}).get("only"):
         return None
-    if status.get("encryption"):
-        return None
+    encryption = status.get("encryption") or {}
     source, files = status.get("source") or {}, status.get("filestore")
     return Full(
         name=meta["name"],
@@ -75,8 +102,10 @@ def full_of(snapshot: Object) -> Full | None:
         environment_id=source.get("environmentId") or "",
         store_id=status.get("storeId") or "",
         files=Files(files["claimName"], files.get("path") or "", files["layout"]) if files else None,
-        time=status.get("consistentAt") or status.get("completedAt") or meta["creationTimestamp"],
+        time=_time_of(snapshot),
         manifest_sha256=status.get("manifestSha256") or "",
         sound=not remote_copy.damaged(status) and status.get("phase") != "Corrupt",
         deleting="deletionTimestamp" in meta,
+        recipients=tuple(encryption.get("recipients") or ()) if status.get("encryption") else None,
+        job_identity=encryption.get("jobIdentitySecret") or "",
     )

@@ -1,13 +1,23 @@
 """Full Snapshots and the differentials that need them, as the catalog knows them. Pure, without a request.
 
-Two things must follow from one Snapshot to another: a full one lists those that need it (`status.dependents`), and
-those say so where it is corrupt, until it is whole again. Each is done by the reconcile of the Snapshot that changes.
-This module finds the Snapshots for which it remains to be done, whatever was missed.
+Three things must follow from one Snapshot to another: a full one lists those that need it (`status.dependents`), those
+say so where it is corrupt, until it is whole again, and a full one ends the Job identity of those before it. Each is
+done by the reconcile of the Snapshot that changes. This module finds the Snapshots for which it remains to be done,
+whatever was missed.
 """
 
 from collections.abc import Iterator
 
-from ocore_operator.entries.snapshots import SnapshotEntry, needed, needing, of_environment, protecting
+from ocore_operator import clock
+from ocore_operator.entries.snapshots import (
+    SnapshotEntry,
+    all_holding,
+    holding,
+    needed,
+    needing,
+    of_environment,
+    protecting,
+)
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key
 
@@ -41,7 +51,17 @@ def unsettled(catalog: Catalog, key: Key) -> bool:
         return True
     if entry.has_data and unlisted(catalog, entry):
         return True
-    return is_of_corrupt(catalog, entry) or is_of_whole(catalog, entry)
+    return is_of_corrupt(catalog, entry) or is_of_whole(catalog, entry) or is_replaced(catalog, entry)
+
+
+def is_replaced(catalog: Catalog, entry: SnapshotEntry) -> bool:
+    """Whether a Job identity opens this Snapshot, and its environment has a newer full one."""
+    held = entry.pairing.held
+    if held is None:
+        return False
+    fulls = (each.pairing.full for each in of_environment(catalog, entry.key.namespace, entry.environment))
+    same = (full for full in fulls if full is not None and full.environment_id == held.environment_id)
+    return any(clock.parse(full.time) > clock.parse(held.time) for full in same)
 
 
 def is_of_corrupt(catalog: Catalog, entry: SnapshotEntry) -> bool:
@@ -73,18 +93,21 @@ def related(catalog: Catalog, key: Key) -> Iterator[Key]:
             yield full_.key
     for dependent in needing(catalog, key.namespace, entry.id):
         yield dependent.key
+    if entry.pairing.full is not None:
+        for older in holding(catalog, key.namespace, entry.environment):
+            yield older.key
 
 
 def all_unsettled(catalog: Catalog) -> list[Key]:
     """All Snapshots that must be reconciled because of others."""
-    found: list[Key] = []
+    found = [entry.key for entry in all_holding(catalog) if is_replaced(catalog, entry)]
     for key, full in needed(catalog).items():
         if unsettled(catalog, key):
             found.append(key)
         for each in needing(catalog, key.namespace, full.id):
             if is_of_corrupt(catalog, each) or is_of_whole(catalog, each):
                 found.append(each.key)
-    return found
+    return list(dict.fromkeys(found))
 
 
 def suspects(catalog: Catalog, namespace: str, environment: str) -> set[str]:

@@ -16,6 +16,8 @@ from ocore_operator.kube.resources import Key
 BY_ENVIRONMENT: Index["SnapshotEntry"] = Index("snapshots")
 #: Differentials, by namespace and the id of the full one.
 NEEDING: Index["SnapshotEntry"] = Index("needing")
+#: Snapshots that a Job identity opens, by namespace and environment.
+HOLDING: Index["SnapshotEntry"] = Index("holding")
 #: Full Snapshots, by namespace and name of a dependent.
 PROTECTING: Index["SnapshotEntry"] = Index("protecting")
 
@@ -130,6 +132,8 @@ class SnapshotEntry(OperationEntry):
         yield BY_ENVIRONMENT, (self.key.namespace, self.environment)
         if self.pairing.needs:
             yield NEEDING, (self.key.namespace, self.pairing.needs)
+        if self.pairing.held is not None:
+            yield HOLDING, (self.key.namespace, self.environment)
         for name in self.pairing.dependents:
             yield PROTECTING, (self.key.namespace, name)
 
@@ -137,6 +141,16 @@ class SnapshotEntry(OperationEntry):
 def of_environment(catalog: Catalog, namespace: str, environment: str) -> list[SnapshotEntry]:
     """All Snapshots of an environment."""
     return catalog.at(BY_ENVIRONMENT, (namespace, environment))
+
+
+def holding(catalog: Catalog, namespace: str, environment: str) -> list[SnapshotEntry]:
+    """The Snapshots of an environment that a Job identity opens."""
+    return catalog.at(HOLDING, (namespace, environment))
+
+
+def all_holding(catalog: Catalog) -> list[SnapshotEntry]:
+    """Those of all environments."""
+    return [entry for place in catalog.places(HOLDING) for entry in catalog.at(HOLDING, place)]
 
 
 def needing(catalog: Catalog, namespace: str, full_id: str) -> list[SnapshotEntry]:

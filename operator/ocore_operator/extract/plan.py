@@ -98,7 +98,7 @@ def _refusals(world: World) -> Iterator[tuple[Failure, bool]]:
     if world.store is not None and spec.target.store is not None and world.store.spec.access == "ReadOnly":
         text = f"SnapshotStore {world.store.meta.name} has access ReadOnly. Use target.claim."
         yield _failure(c.STORE_READ_ONLY, text), False
-    if snapshot.status.encryption is not None and spec.identity_secret_ref is None:
+    if encryption.is_closed(snapshot, spec.identity_secret_ref, world.extract.meta.namespace):
         yield _failure(c.IDENTITY_MISSING, encryption.identity_missing(snapshot, "a new Extract")), False
     where = snapshot.spec.environment_ref.name
     if environment is None and (spec.target.claim is not None or world.of_tables):

@@ -7,7 +7,7 @@ from ocore_crds.reports.extracted import TABLE_CONTENTS, Extracted
 from ocore_crds.resources.extract import ExtractStatus
 from ocore_crds.resources.snapshot import StepStatus
 from ocore_crds.text.quantity import human
-from ocore_operator import clock, summarize
+from ocore_operator import clock, encryption, summarize
 from ocore_operator.errors import Failed
 from ocore_operator.extract.world import World
 from ocore_operator.frame.actions import Wait
@@ -41,6 +41,8 @@ def named(world: World, snapshot: Snapshot) -> ExtractStatus:
 def started(world: World, snapshot: Snapshot, store: Store) -> ExtractStatus:
     """Before the first Job: from now on something may remain to be removed."""
     extract, filestore = world.extract, world.environment.spec.filestore if world.environment is not None else None
+    named = extract.spec.identity_secret_ref
+    opens = encryption.identity_for(snapshot, None, extract.meta.namespace) if named is None else None
     update = {
         "phase": "Running",
         "started_at": clock.exact(world.now),
@@ -48,6 +50,7 @@ def started(world: World, snapshot: Snapshot, store: Store) -> ExtractStatus:
         "snapshot_id": snapshot.id,
         "manifest_sha256": snapshot.status.manifest_sha256,
         "encrypted": snapshot.status.encryption is not None,
+        "job_identity_secret": opens.name if opens is not None else None,
         "store_name": store.meta.name,
         "store_id": store.status.store_id,
         "claim_name": filestore.claim_name if filestore is not None and world.into_claim else None,

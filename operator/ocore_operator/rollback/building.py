@@ -10,7 +10,7 @@ from ocore_crds.model import LocalRef
 from ocore_crds.resources.rollback import RemoteSource, RollbackTarget
 from ocore_crds.resources.workloads import targets
 from ocore_crds.stored.rollback_record import RollbackRun
-from ocore_operator import clock, sources
+from ocore_operator import clock, encryption, sources
 from ocore_operator.context import Context
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs import signals
@@ -146,7 +146,7 @@ def _snapshot(observed: Observed) -> Snapshot:
 
 def identity_of(rollback: Rollback, snapshot: Snapshot) -> LocalRef | None:
     """The Secret that opens the Snapshot. A Job that reads one that is not encrypted does not get it."""
-    return rollback.spec.identity_secret_ref if snapshot.status.encryption is not None else None
+    return encryption.identity_for(snapshot, rollback.spec.identity_secret_ref, rollback.meta.namespace)
 
 
 def environment_of(observed: Observed) -> Environment:

@@ -302,7 +302,10 @@ def _named(spec: RollbackSpec, world: World) -> Refusal | None:
 def closed(spec: RollbackSpec, world: World) -> Refusal | None:
     """The Snapshot is encrypted, and nothing is named that opens it."""
     snapshot = world.snapshot
-    if snapshot is None or snapshot.status.encryption is None or spec.identity_secret_ref is not None:
+    if snapshot is None:
+        return None
+    own = world.source.into if world.source.namespace else snapshot.meta.namespace
+    if not encryption.is_closed(snapshot, spec.identity_secret_ref, own):
         return None
     return Refusal(c.IDENTITY_MISSING, encryption.identity_missing(snapshot, "a new Rollback"))
 

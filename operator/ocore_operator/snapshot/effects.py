@@ -29,10 +29,11 @@ from ocore_operator.jobs.observing.snapshot_jobs import copying, deletion, state
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import read
 from ocore_operator.kube.resources import Object, Snapshot
-from ocore_operator.snapshot import dependents, job_stores, plan_state, transitions
+from ocore_operator.snapshot import dependents, job_identities, job_stores, plan_state, transitions
 from ocore_operator.snapshot.world import (
     Action,
     Begin,
+    EndJobIdentity,
     EnterInBase,
     Finish,
     GiveUp,
@@ -79,6 +80,8 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
         case SetDependents(names=names):
             await dependents.write(ctx, snapshot, names)
             return None
+        case EndJobIdentity():
+            return await frame.carry_out(ctx, snapshot, Record(await job_identities.ended(ctx, snapshot)))
         case Start(attempt=attempt):
             return await _start(ctx, world, attempt)
         case NextAttempt(attempt=attempt, because=because):
@@ -140,6 +143,7 @@ async def _finish(ctx: Context, world: World, action: Finish) -> Requeue | None:
 
 async def _end(ctx: Context, snapshot: Snapshot, status: SnapshotStatus) -> Requeue | None:
     """Writes the terminal status; only then stops following the log and releases the Environment."""
+    status = await job_identities.settled(ctx, snapshot, status)
     written = await summarize.write(ctx, snapshot, status)
     ctx.followers.forget_owner(snapshot.key)
     if snapshot.status.started_at is not None:
@@ -212,7 +216,9 @@ async def _start(ctx: Context, world: World, attempt: int) -> Requeue:
     needs = BaseSnapshot(snapshot_id=base.id, manifest_sha256=base.manifest_sha256) if base is not None else None
     frozen, state = transitions.identity(snapshot), plan_state.wanted(snapshot.spec)
     build = JobBuilder(ctx.settings, job_inputs, attempt)
-    job = build.snapshot(snapshot, frozen, needs, state=state, deadline=left)
+    opens = base.job_identity or None if base is not None else None
+    job = build.snapshot(snapshot, frozen, needs, base_identity=opens, state=state, deadline=left)
+    await job_identities.create(ctx, snapshot)
     async with failpoints.after(ctx, snapshot, "operator-snapshot-job-created"):
         await lifecycle.start(ctx, job, waiting_since=snapshot.status.started_at or snapshot.meta.created)
     created = job["metadata"]["name"]

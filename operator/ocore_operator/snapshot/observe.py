@@ -89,7 +89,8 @@ async def _with_others(ctx: Context, world: World) -> World:
     """With what is known of the Snapshots that need this one, and of the one that it needs."""
     entry = ctx.catalog.find(SnapshotEntry, world.snapshot.meta.namespace, world.snapshot.meta.name)
     found = await dependents.observed(ctx, world.snapshot)
-    world = replace(world, dependents=found)
+    replaced = entry is not None and full_snapshots.is_replaced(ctx.catalog, entry)
+    world = replace(world, dependents=found, replaced=replaced)
     if entry is not None and full_snapshots.is_of_corrupt(ctx.catalog, entry):
         return replace(world, corrupt_base=await dependents.corrupt_base(ctx, world.snapshot))
     if entry is not None and full_snapshots.is_of_whole(ctx.catalog, entry):

@@ -22,7 +22,16 @@ from ocore_operator.jobs.observing.snapshot_jobs import Deletes, deletion
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.snapshot import plan_read_back, plan_remote, plan_state, transitions
 from ocore_operator.snapshot.stopping import alone, stop
-from ocore_operator.snapshot.world import Action, Cascade, GiveUp, LetGo, SetDependents, StartDelete, World
+from ocore_operator.snapshot.world import (
+    Action,
+    Cascade,
+    EndJobIdentity,
+    GiveUp,
+    LetGo,
+    SetDependents,
+    StartDelete,
+    World,
+)
 from ocore_operator.summarize import Stamp
 
 #: Seconds until a failed Job is retried: the first times, and later, so that a store that does not answer is not
@@ -69,6 +78,8 @@ def _decide(world: World) -> Action:
         )
     if world.dependents is not None and set(world.dependents) != set(snapshot.status.dependents):
         return SetDependents(world.dependents)
+    if world.replaced:
+        return EndJobIdentity()
     if snapshot.status.residue == "Pending":
         return _residue(world)
     state = plan_state.decide(world)

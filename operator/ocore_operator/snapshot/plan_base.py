@@ -32,18 +32,21 @@ class Wanted:
     store_id: str
     #: None: the Environment has no filestore.
     files: Files | None
-    #: Its Job cannot read what a base has.
-    encrypted: bool = False
+    #: None: it is not encrypted.
+    recipients: tuple[str, ...] | None = None
+    #: Its Job can open a base (mode Current).
+    current: bool = False
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> "Wanted":
         """Of a Snapshot that has started."""
-        status, files = snapshot.status, snapshot.status.filestore
+        status, files, encryption = snapshot.status, snapshot.status.filestore, snapshot.status.encryption
         return cls(
             environment_id=status.source.environment_id if status.source is not None else "",
             store_id=status.store_id or "",
             files=Files(files.claim_name, files.path, files.layout) if files is not None else None,
-            encrypted=status.encryption is not None,
+            recipients=encryption.recipients if encryption is not None else None,
+            current=encryption is not None and encryption.job_identity_secret is not None,
         )
 
 
@@ -72,7 +75,7 @@ def choose(
     now: datetime,
 ) -> Full | None:
     """The full Snapshot that a differential is taken against; None: store the whole filestore."""
-    if mode == "Full" or wanted.files is None or wanted.encrypted:
+    if mode == "Full" or wanted.files is None:
         return None
     newest = max((f for f in fulls if is_usable(f, wanted)), key=lambda f: (clock.parse(f.time), f.name), default=None)
     if newest is not None and mode == "Auto" and now - clock.parse(newest.time) >= full_every:
@@ -81,10 +84,19 @@ def choose(
 
 
 def is_usable(full: Full, wanted: Wanted) -> bool:
-    """Whether a differential may need it: of the same environment, files and store, not known to be corrupt, and not
-    being deleted."""
+    """Whether a differential may need it: of the same environment, files and store, not known to be corrupt, not being
+    deleted, and open to the Job where it is encrypted."""
+    if not _opens(full, wanted):
+        return False
     same = (full.environment_id, full.store_id, full.files) == (wanted.environment_id, wanted.store_id, wanted.files)
     return same and full.files is not None and full.sound and not full.deleting
+
+
+def _opens(full: Full, wanted: Wanted) -> bool:
+    """Plain and encrypted ones do not need each other. Who opens the differential has to open the files in its base."""
+    if wanted.recipients is None or full.recipients is None:
+        return wanted.recipients is full.recipients
+    return wanted.current and bool(full.job_identity) and set(wanted.recipients) <= set(full.recipients)
 
 
 def _asks(snapshot: Snapshot, wanted: Wanted) -> bool:

@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import get_args
 
 from ocore_crds import conditions as c
+from ocore_crds import naming
 from ocore_crds.protocol import SNAPSHOT_STEPS, SnapshotResult, VerifyResult
 from ocore_crds.reports.facts import SnapshotSizes
-from ocore_crds.resources.encryption import SnapshotEncryption, recipients_of
+from ocore_crds.resources.encryption import SnapshotEncryption, effective
 from ocore_crds.resources.read_back import ReadBack
 from ocore_crds.resources.signing import Predecessor, place_after
 from ocore_crds.resources.snapshot import (
@@ -55,7 +56,6 @@ def started(
     """It holds the operation lock: what it sees is frozen, and the deadline is set. `previous`: the environment's
     newest signed snapshot."""
     status = summarize.running(snapshot.status, c.RUNNING, "The snapshot has started.", Stamp.of(snapshot.meta, now))
-    recipients = recipients_of(environment.spec.encryption, job_inputs.store.spec.encryption)
     signing = job_inputs.store.spec.signing
     signs = signing is not None and signing.secret_ref is not None
     source = SnapshotSource(
@@ -82,11 +82,19 @@ def started(
             "parts": _parts(environment),
             "store_name": job_inputs.store.meta.name,
             "store_id": job_inputs.store.status.store_id,
-            "encryption": SnapshotEncryption(recipients=recipients) if recipients else None,
+            "encryption": _encryption(snapshot, environment, job_inputs),
             "signature": place_after(previous) if signs else None,
             "filestore": _filestore(environment),
         }
     )
+
+
+def _encryption(snapshot: Snapshot, environment: Environment, job_inputs: JobInputs) -> SnapshotEncryption | None:
+    found = effective(environment.spec.encryption, job_inputs.store.spec.encryption)
+    if found is None:
+        return None
+    secret = naming.job_identity_secret(snapshot.meta.uid) if found.mode == "Current" else None
+    return SnapshotEncryption(recipients=found.recipients, job_identity_secret=secret)
 
 
 def _filestore(environment: Environment) -> SnapshotFilestore | None:
@@ -109,11 +117,13 @@ def without_base(snapshot: Snapshot) -> SnapshotStatus:
 
 def no_base(snapshot: Snapshot) -> str:
     """Why a differential that was asked for is a full one, for people."""
-    if snapshot.status.encryption is not None:
-        return "The whole filestore is stored: an encrypted snapshot is a full one."
+    encryption = snapshot.status.encryption
+    if encryption is not None and encryption.job_identity_secret is None:
+        return "The whole filestore is stored: an encrypted snapshot in mode Sealed is a full one."
+    opened = " that its Job can open" if encryption is not None else ""
     return (
         f"The whole filestore is stored: environment {snapshot.spec.environment_ref.name} has no full snapshot of the"
-        " same filestore in the same store that is Complete, not corrupt and not being deleted."
+        f" same filestore in the same store that is Complete, not corrupt and not being deleted{opened}."
     )
 
 
@@ -189,7 +199,7 @@ def completed(
             "store_id": (imported and snapshot.status.store_id) or result.store_id,
             "manifest_key": result.manifest_key,
             "manifest_sha256": result.manifest_sha256,
-            "encryption": SnapshotEncryption(**dict(result.encryption)) if result.encryption is not None else None,
+            "encryption": _encryption_stored(snapshot, result, imported=imported),
             "signature": result.signature,
             "server_version": result.server_version or None,
             "server_major": result.server_major or None,
@@ -216,6 +226,14 @@ def completed(
         )
     how = "Found in the store and adopted. Restorable." if imported else "Restorable."
     return summarize.complete(status, c.SUCCEEDED, how, stamp)
+
+
+def _encryption_stored(snapshot: Snapshot, result: SnapshotResult, *, imported: bool) -> SnapshotEncryption | None:
+    """What the manifest says. The Job identity that was made for it is kept until :mod:`.job_identities` ends it."""
+    made = snapshot.status.encryption if not imported else None
+    secret = made.job_identity_secret if made is not None else None
+    found = result.encryption
+    return SnapshotEncryption(**dict(found), job_identity_secret=secret) if found is not None else None
 
 
 def _with_verified(status: SnapshotStatus, stamp: Stamp, *, read_back: bool) -> SnapshotStatus:

@@ -132,6 +132,8 @@ class World:
     corrupt_base: str = ""
     #: Of a differential that is Corrupt for that reason: name of its full Snapshot where that is whole again.
     whole_base: str = ""
+    #: A newer full Snapshot ends the Job identity that opens this one.
+    replaced: bool = False
     #: Where a test restore is asked for, and the Snapshot can be restored.
     restore_test: RestoreTest | None = None
     #: Why the action chosen before, in this same reconcile, could not be carried out.
@@ -178,6 +180,11 @@ class SetDependents:
     """Write into a full Snapshot which Snapshots need it."""
 
     names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EndJobIdentity:
+    """Jobs no longer open the Snapshot. The Secret that was made for it is deleted."""
 
 
 @dataclass(frozen=True)
@@ -291,6 +298,7 @@ Action = (
     | Start
     | EnterInBase
     | SetDependents
+    | EndJobIdentity
     | NextAttempt
     | StopJob
     | Wait

@@ -39,7 +39,7 @@ class Operator:
                 "--set", "settings.environmentWait=15",
                 # A kind of which only the scale subresource is used.
                 "--set-json", 'workloads.kinds=[{"apiVersion":"apps/v1","kind":"ReplicaSet","resource":"replicasets"}]',
-                "--set", "rbac.cnpg=true", "--set", "jobs.allowed.labels={team}",
+                "--set", "rbac.cnpg=true", "--set", "rbac.jobIdentities=true", "--set", "jobs.allowed.labels={team}",
                 # Pods and services of the local cluster. Its node is outside, with a private address.
                 "--set", r"settings.clusterNetworks=10.244.0.0/16\,10.96.0.0/16", *arguments,
             ],

@@ -57,7 +57,7 @@ ENVIRONMENT: Object = {
     "type": "production",
     "storeRef": {"name": "main"},
     "remoteStoreRef": {"name": "far"},
-    "encryption": {"recipients": RECIPIENTS},
+    "encryption": {"recipients": RECIPIENTS, "mode": "Current"},
     "database": {
         "secretRef": {"name": "shop-db"},
         "adminSecretRef": {"name": "shop-db-admin"},
@@ -136,7 +136,7 @@ S3_STORE: Object = {
     "access": "ReadWrite",
     "serviceAccountName": "mover",
     "maxConcurrentJobs": 4,
-    "encryption": {"recipients": RECIPIENTS},
+    "encryption": {"recipients": RECIPIENTS, "mode": "Current"},
     "signing": {"publicKeys": PUBLIC_KEYS, "secretRef": {"name": "signing"}},
     "import": True,
     "importHidden": False,

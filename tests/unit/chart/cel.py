@@ -20,9 +20,10 @@ def run(values: dict[str, Any], *, chart: Path = CHART) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def refusals(policy: str, *writes: dict[str, Any]) -> list[list[str]]:
-    """What the validations of a policy say to each write: `user`, `oldObject`, `object`."""
-    done = _cel(str(CHART), policy, given={"values": REGISTRY, "writes": writes})
+def refusals(policy: str, *writes: dict[str, Any], more: dict[str, Any] | None = None) -> list[list[str]]:
+    """What the validations of a policy say to each write: `user`, `oldObject`, `object`. `more`: values of the
+    chart."""
+    done = _cel(str(CHART), policy, given={"values": REGISTRY | (more or {}), "writes": writes})
     assert done.returncode == 0, done.stderr
     found: list[list[str]] = json.loads(done.stdout)
     return found

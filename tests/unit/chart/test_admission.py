@@ -35,6 +35,36 @@ def test_of_cron_jobs_the_operator_changes_suspend_only() -> None:
     assert refusals("ocore-ocore-snapshots-operator-cronjobs", *accepted) == [[], [], []]
 
 
+def test_row_157_of_secrets_the_operator_makes_and_deletes_job_identities_only() -> None:
+    def secret(name: str = "ocore-job-identity-1", **changed: Any) -> dict[str, Any]:
+        owner = {"apiVersion": "ocore.dev/v1alpha1", "kind": "Snapshot", "name": "s", "uid": "1"}
+        metadata = {"name": name, "ownerReferences": [owner], **changed.pop("metadata", {})}
+        found = {"type": "ocore.dev/job-identity", "immutable": True, "data": {"identity.txt": "eA=="}, **changed}
+        return {"metadata": metadata, **found}
+
+    policy, values = "ocore-ocore-snapshots-operator-secrets", {"rbac": {"jobIdentities": True}}
+    token = secret(type="kubernetes.io/service-account-token", data={})
+    refused = [
+        {"object": token},
+        {"object": secret("database")},
+        {"object": secret(immutable=False)},
+        {"object": secret(data={"identity.txt": "eA==", "other": "eA=="})},
+        {"object": secret(metadata={"ownerReferences": []})},
+        {"object": secret(metadata={"annotations": {"kubernetes.io/service-account.name": "admin"}})},
+        {"oldObject": secret("database", type="Opaque")},
+        {"oldObject": secret(type="Opaque")},
+        {"oldObject": secret("database")},
+        {"oldObject": secret(), "object": secret()},
+    ]
+    for write, said in zip(
+        refused, refusals(policy, *({"user": OPERATOR, **w} for w in refused), more=values), strict=True
+    ):
+        assert said, write
+    accepted = ({"user": OPERATOR, "object": secret()}, {"user": OPERATOR, "oldObject": secret()},
+                {"user": "another", "object": token})  # fmt: skip
+    assert refusals(policy, *accepted, more=values) == [[], [], []]
+
+
 def pinned(label: str) -> str:
     """What a person reads who deletes a Snapshot that another one has pinned."""
     snapshot = {"metadata": {"name": "kept", "namespace": "shop"}, "spec": {"pin": {"label": label}}}

@@ -25,6 +25,7 @@ VALUES: dict[str, dict[str, Any]] = {
             "jobWriters": ["admin"],
             "podWriters": [],
         },
+        "rbac": {"jobIdentities": True},
         "api": {"enabled": True, "jwt": {"issuer": "i", "audience": ["a"], "sharedSecret": {"name": "s"}}},
     },
     "namespaced": {"watchNamespaces": ["shop"]},

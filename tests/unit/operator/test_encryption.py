@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
+from ocore_crds import naming
 from ocore_crds.commands.snapshot import SnapshotResult
 from ocore_crds.model import LocalRef
 from ocore_crds.resources.encryption import Encryption, SnapshotEncryption
@@ -14,7 +15,7 @@ from ocore_crds.resources.restore_test import RestoreTests
 from ocore_crds.stored import manifest as stored
 from ocore_crds.stored.snapshot_state import StoredState
 from ocore_crds.text import age_keys
-from ocore_operator.encryption import identity_of_test, need_recipients
+from ocore_operator.encryption import identity_for, identity_of_test, is_closed, need_recipients
 from ocore_operator.entries.differentials import Files, Full, pairing_of
 from ocore_operator.errors import Stalled
 from ocore_operator.extract import plan as extract_plan
@@ -111,17 +112,125 @@ def test_a_store_with_such_a_recipient_is_not_ready() -> None:
     assert (ready.status, ready.reason) == ("False", c.RECIPIENT_INVALID)
 
 
-def test_an_encrypted_snapshot_is_a_full_one_and_no_base() -> None:
-    """Its Job has no identity: it can neither read a base nor be read by another."""
-    files = Files("files", "filestore/shop", "Odoo")
-    plain = Full("f", "id", "e", "s", files, at(0), "0" * 64, sound=True, deleting=False)
-    wanted = Wanted("e", "s", files)
-    assert choose("Differential", wanted, (plain,), timedelta(days=7), moment(60)) == plain
-    assert choose("Differential", replace(wanted, encrypted=True), (plain,), timedelta(days=7), moment(60)) is None
-    assert Wanted.of(encrypted()).encrypted
-    assert pairing_of(full("f", 1)).full is not None
-    assert pairing_of(full("f", 1, **ENCRYPTED)).full is None
-    assert "an encrypted snapshot is a full one" in transitions.no_base(encrypted())
+FILES = Files("files", "filestore/shop", "Odoo")
+PLAIN = Full("f", "id", "e", "s", FILES, at(0), "0" * 64, sound=True, deleting=False)
+CURRENT = replace(PLAIN, recipients=(ALICE, BOB), job_identity="made-for-f")
+
+
+@pytest.mark.parametrize(
+    ("base", "recipients", "current", "usable"),
+    [
+        (PLAIN, None, False, True),
+        (PLAIN, (ALICE,), True, False),
+        (PLAIN, (), True, False),
+        (CURRENT, None, False, False),
+        (CURRENT, (ALICE, BOB), True, True),
+        (CURRENT, (BOB,), True, True),  # who leaves keeps the base
+        (CURRENT, (ALICE, TYPO), True, False),  # could open the differential, and not its files
+        (CURRENT, (ALICE, BOB), False, False),  # mode Sealed
+        (replace(CURRENT, job_identity=""), (ALICE, BOB), True, False),
+    ],
+)
+def test_which_base_a_job_can_open(base: Full, recipients: tuple[str, ...] | None, current: bool, usable: bool) -> None:
+    wanted = Wanted("e", "s", FILES, recipients, current)
+    found = choose("Differential", wanted, (base,), timedelta(days=7), moment(60))
+    assert found == (base if usable else None)
+
+
+def test_what_a_base_needs_comes_from_the_statuses() -> None:
+    sealed, mine = pairing_of(full("f", 1, **ENCRYPTED)), Wanted.of(encrypted())
+    assert sealed.full is not None
+    assert (sealed.full.recipients, sealed.full.job_identity, sealed.held) == ((ALICE,), "", None)
+    assert (mine.recipients, mine.current) == ((ALICE,), False)
+    held: Object = {"encryption": {"recipients": [ALICE], "jobIdentitySecret": "made"}}
+    opened = pairing_of(full("f", 1, **held))
+    assert opened.full is not None
+    assert opened.held is not None
+    assert (opened.full.job_identity, opened.held.secret) == ("made", "made")
+    assert Wanted.of(encrypted(**held)).current
+    assert "mode Sealed is a full one" in transitions.no_base(encrypted())
+    assert "that its Job can open" in transitions.no_base(encrypted(**held))
+
+
+# --- mode Current ----------------------------------------------------------------------------------------------------
+
+
+def test_the_job_of_a_snapshot_mounts_its_own_identity_and_its_bases() -> None:
+    """Both are optional: a pod would never start without its Secret."""
+    own: Object = {"encryption": {"recipients": [ALICE], "jobIdentitySecret": "own"}}
+    snap, build = encrypted(**own), JobBuilder(SETTINGS, job_inputs(), 1)
+    job = build.snapshot(
+        snap, transitions.identity(snap), None, base_identity="of-base", state=StoredState(), deadline=600
+    )
+    mounted = {
+        v["name"]: v["secret"] | {"defaultMode": 0}
+        for v in job["spec"]["template"]["spec"]["volumes"]
+        if "identity" in v["name"]
+    }
+    assert mounted == {
+        "job-identity": {"secretName": "own", "optional": True, "defaultMode": 0},
+        "base-identity": {"secretName": "of-base", "optional": True, "defaultMode": 0},
+    }
+    request = request_of(job)
+    assert (request["jobIdentity"], request["baseIdentity"]) == ("/secrets/job-identity", "/secrets/base-identity")
+
+
+@pytest.mark.parametrize(
+    ("mode", "of_store", "made"), [(None, None, False), ("Sealed", None, False), ("Current", None, True),
+                                   (None, "Current", True), ("Sealed", "Current", False)],
+)  # fmt: skip
+def test_the_mode_is_frozen_at_the_start(mode: str | None, of_store: str | None, made: bool) -> None:
+    def given(found: str | None) -> Object:
+        return {"encryption": {"recipients": [ALICE], "mode": found}} if found is not None else {}
+
+    place = job_inputs(store=store({"s3": {"bucket": "snapshots"}, **given(of_store)}))
+    status = transitions.started(snapshot(), environment(given(mode) or None), place, moment(0))
+    found = status.encryption.job_identity_secret if status.encryption is not None else None
+    assert found == (naming.job_identity_secret(snapshot().meta.uid) if made else None)
+
+
+HELD: Object = {"encryption": {"recipients": [ALICE], "jobIdentitySecret": "made"}}
+RELEASED: Object = {"remote": {"state": "Completed", "storeName": "far", "requestedAt": at(0), "only": True}}
+DAMAGED: Object = {"type": "Verified", "status": "False", "reason": "Corrupt", "lastTransitionTime": at(0)}
+
+
+@pytest.mark.parametrize(
+    ("status", "named", "namespace", "expected"),
+    [
+        ({}, None, "shop", None),
+        ({}, KEYS, "shop", KEYS),
+        (HELD, None, "shop", LocalRef(name="made")),
+        (HELD, KEYS, "shop", KEYS),
+        (HELD, None, "other", None),  # a Job there mounts the Secrets of that namespace
+        (HELD, KEYS, "other", KEYS),
+        ({**HELD, **RELEASED}, None, "shop", None),  # the copy has no key object for Jobs
+        ({**HELD, "conditions": [DAMAGED]}, None, "shop", None),
+        ({"encryption": None}, KEYS, "shop", None),
+    ],
+)
+def test_what_opens_a_snapshot(
+    status: Object, named: LocalRef | None, namespace: str, expected: LocalRef | None
+) -> None:
+    found = encrypted(**status)
+    assert identity_for(found, named, namespace) == expected
+    assert is_closed(found, named, namespace) == (found.status.encryption is not None and expected is None)
+
+
+def test_whoever_reads_it_asks_the_one_rule() -> None:
+    """Rollback, preview, test restore and Extract."""
+    held, made = encrypted(**HELD), LocalRef(name="made")
+    without = resources.rollback(obj("Rollback", "back", {"snapshotRef": {"name": "before"}}))
+    assert building.identity_of(without, held) == made
+    assert identity_of_test(held, None) == made
+    change = rollback_changed.snapshot(encryption=SnapshotEncryption(recipients=(ALICE,), job_identity_secret="made"))
+    started_, _ = rollback_changed.decided(change)
+    assert isinstance(started_, Record)
+    assert started_.status.stage != "Ended"
+    status = reads(encrypted=True).status.model_copy(update={"job_identity_secret": "made"})
+    named = extract({"store": {}}, files={"paths": ["a"]}).with_status(status)
+    job = JobBuilder(SETTINGS, job_inputs(), 1).extract(named, deadline=600)
+    volumes = {v["name"]: v for v in job["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["identity"]["secret"]["secretName"] == "made"
 
 
 # --- who gets an identity --------------------------------------------------------------------------------------------
@@ -222,21 +331,23 @@ def test_a_test_restore_without_identity_does_not_start() -> None:
         ({"claim": {"path": "restored"}}, {"name": "drawer"}, ""),
         ({"store": {}}, None, c.IDENTITY_MISSING),
         ({"store": {}}, {"name": "drawer"}, ""),
+        ({"store": {}}, "made", ""),
     ],
 )
-def test_an_extract_needs_an_identity(target: Object, identity: Object | None, expected: str) -> None:
+def test_an_extract_needs_an_identity(target: Object, identity: Object | str | None, expected: str) -> None:
     spec: Object = {"snapshotRef": {"name": "before"}, "files": {"paths": ["a"]}, "target": target}
     status: Object = {"id": "x", "phase": "Pending", "queuedAt": at(0), "environmentName": "shop"}
-    if identity is not None:
+    found = encrypted(**HELD) if identity == "made" else encrypted()
+    if isinstance(identity, dict):
         spec["identitySecretRef"] = identity
     world = ExtractWorld(
         extract=resources.extract(obj("Extract", "one", spec, status, finalizers=["ocore.dev/extract"])),
         now=moment(90),
         seen=observation(),
-        snapshot=encrypted(),
+        snapshot=found,
         environment=environment(),
         store=store(),
-        source=source(encrypted()),
+        source=source(found),
         locked=True,
     )
     action = extract_plan.decide(world)
@@ -246,6 +357,7 @@ def test_an_extract_needs_an_identity(target: Object, identity: Object | None, e
     if not expected:
         assert isinstance(action, Record)
         assert action.status.encrypted
+        assert action.status.job_identity_secret == (identity if identity == "made" else None)
 
 
 # --- what the manifest says ------------------------------------------------------------------------------------------

@@ -210,10 +210,18 @@ class JobBuilder:
     # --- Snapshot ----------------------------------------------------------------------------------------------------
 
     def snapshot(
-        self, owner: Snapshot, frozen: Identity, base: BaseSnapshot | None, *, state: StoredState, deadline: float
+        self,
+        owner: Snapshot,
+        frozen: Identity,
+        base: BaseSnapshot | None,
+        *,
+        base_identity: str | None = None,
+        state: StoredState,
+        deadline: float,
     ) -> Object:
-        """With a base a differential."""
-        signature = owner.status.signature
+        """With a base a differential. `base_identity`: the Secret with the Job identity of an encrypted base."""
+        signature, encryption = owner.status.signature, owner.status.encryption
+        own_identity = encryption.job_identity_secret if encryption is not None else None
         request = t.SNAPSHOT.request(
             store=self._store(),
             database=self._database(admin=False),
@@ -226,7 +234,9 @@ class JobBuilder:
             # By the short id `delete --claim` recognises the snapshot's frozen folders.
             attempt=f"{short_id(owner.id)}-{self._attempt}",
             identity=frozen,
-            recipients=owner.status.encryption.recipients if owner.status.encryption is not None else (),
+            recipients=encryption.recipients if encryption is not None else (),
+            job_identity=request_parts.job_identity(self._volumes, request_parts.JOB_IDENTITY, own_identity),
+            base_identity=request_parts.job_identity(self._volumes, request_parts.BASE_IDENTITY, base_identity),
             signing_key=self._signing_key() if signature is not None else None,
             previous=signature.previous if signature is not None else None,
             verify=owner.spec.verify,
@@ -566,7 +576,7 @@ class JobBuilder:
             snapshot_id=status.snapshot_id or "",
             extract_id=owner.id,
             manifest_sha256=status.manifest_sha256,
-            identity=request_parts.identity(self._volumes, spec.identity_secret_ref if status.encrypted else None),
+            identity=request_parts.identity(self._volumes, _identity_of(owner)),
             paths=spec.files.paths if spec.files is not None else (),
             model=spec.attachments.model if spec.attachments is not None else None,
             record=spec.attachments.record_id if spec.attachments is not None else None,
@@ -615,6 +625,14 @@ class JobBuilder:
 
 def _deadline(seconds: float) -> float:
     return max(int(seconds - MARGIN), 1)
+
+
+def _identity_of(extract: Extract) -> LocalRef | None:
+    """The Secret that opens the Snapshot; None: it is not encrypted."""
+    secret = extract.status.job_identity_secret
+    if not extract.status.encrypted:
+        return None
+    return extract.spec.identity_secret_ref or (LocalRef(name=secret) if secret is not None else None)
 
 
 def _bytes(capacity: str | None) -> int | None:

@@ -29,6 +29,8 @@ SIGNAL_FILE = f"{SIGNAL}/signal"
 SCRIPTS = "/scripts"
 ASSERTIONS = "/assertions"
 IDENTITY = "/secrets/identity"
+JOB_IDENTITY = "/secrets/job-identity"
+BASE_IDENTITY = "/secrets/base-identity"
 SIGNING = "/secrets/signing"
 SHARED = "/neutralize"
 READY_FILE = "/tmp/ready"  # noqa: S108 - an emptyDir of the pod
@@ -114,6 +116,11 @@ def assertions(volumes: Volumes, found: Scripts | None) -> str | None:
 def identity(volumes: Volumes, found: LocalRef | None) -> str | None:
     """Identity files that open an encrypted snapshot."""
     return volumes.secret("identity", IDENTITY, found.name) if found is not None else None
+
+
+def job_identity(volumes: Volumes, path: str, secret: str | None) -> str | None:
+    """A Job identity. Optional: without its Secret the folder is empty, and the snapshot is a full one."""
+    return volumes.secret(path.rpartition("/")[2], path, secret, optional=True) if secret is not None else None
 
 
 def signing_key(volumes: Volumes, found: LocalRef | None) -> str | None:
