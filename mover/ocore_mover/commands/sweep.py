@@ -279,8 +279,9 @@ def _report(store: Store, report_id: str, sha256: str) -> OrphanReport:
 
 
 def renew_locks(runtime: Runtime, store: Store) -> int:
-    """Extends the locks of all snapshots whose manifests can be listed and read. Returns the number of objects."""
-    guarded, renewed = runtime.guarded(store), list[int]()
+    """Extends the locks of all snapshots whose manifests can be listed and read. Returns the number of objects. Raises
+    StoreError where one is refused, after all others."""
+    guarded, renewed, refused = runtime.guarded(store), list[int](), list[MoverError]()
 
     def work(some: Iterator[tuple[str, str]]) -> None:
         for environment_id, snapshot_id in some:
@@ -288,11 +289,15 @@ def renew_locks(runtime: Runtime, store: Store) -> int:
             try:
                 renewed.append(manifests.renew_lock(guarded, environment_id, snapshot_id, readers=contents.READERS))
             except MoverError as error:
-                if error.reason not in contents.UNREADABLE:
+                if error.reason not in (*contents.UNREADABLE, conditions.STORE_ACCESS_DENIED):
                     raise
+                if error.reason not in contents.UNREADABLE:
+                    refused.append(error)
                 log.warning("lock not renewed", extra={"snapshot": snapshot_id, "error": error.message})
 
     run_workers(contents.READERS, contents.after(guarded, dict.fromkeys(contents.environments(guarded), ""), ""), work)
+    if refused:
+        raise refused[0]
     return sum(renewed)
 
 

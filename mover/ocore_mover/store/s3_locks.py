@@ -20,6 +20,8 @@ from ocore_mover.workers import run_workers
 WORKERS = 8
 #: Days for which the object of a test is locked. The next probe removes it.
 TRIAL_DAYS = 1 / 144
+#: boto3's name of the header with the end of a retention.
+LOCK_HEADER = "ObjectLockRetainUntilDate"
 _REFUSED = ("AccessDenied", "ObjectLocked", "InvalidRequest")
 
 
@@ -47,7 +49,7 @@ def _extend(bucket: Bucket, full_key: str, until: datetime) -> None:
     except ClientError as error:
         if code_of(error) not in _REFUSED:
             raise
-        kept = bucket.client.head_object(**which).get("ObjectLockRetainUntilDate")
+        _, kept = retention(bucket, which, bucket.client.head_object(**which))
         if kept is None or kept < until:
             raise
 
@@ -77,10 +79,24 @@ def _ends_before(bucket: Bucket, which: Mapping[str, Any], moment: datetime) -> 
         if status_of(error) not in (404, 405):  # 405: a delete marker
             raise
         return False
-    if found.get("ObjectLockMode") == "COMPLIANCE" != bucket.options.lock:
+    mode, kept = retention(bucket, which, found)
+    if mode == "COMPLIANCE" != bucket.options.lock:
         return False
-    kept = found.get("ObjectLockRetainUntilDate")
     return kept is None or kept < moment
+
+
+def retention(bucket: Bucket, which: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[str | None, datetime | None]:
+    """Mode and end of the retention of a version; None: it has none, or the credentials may not read that. `head`: the
+    answer to a HEAD of it. versitygw has the lock of an older version in another answer only."""
+    if head.get(LOCK_HEADER) is not None:
+        return head["ObjectLockMode"], head[LOCK_HEADER]
+    try:
+        found = bucket.client.get_object_retention(**which)["Retention"]
+    except ClientError as error:
+        if status_of(error) < 500:
+            return None, None
+        raise
+    return found.get("Mode"), found.get("RetainUntilDate")
 
 
 def _retain(bucket: Bucket, which: dict[str, Any], until: datetime) -> None:

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from ocore_crds.reports.kept_versions import KeptVersions
 from ocore_crds.text import timestamps
+from ocore_mover.store import s3_locks
 from ocore_mover.store.s3_bucket import Bucket
 from ocore_mover.store.s3_client import NOT_FOUND, status_of, translated
 from ocore_mover.store.s3_versions import ObjectVersion, listed, unsupported
@@ -21,8 +22,6 @@ BATCH = 1000
 #: Versions whose lock is read. All objects of a snapshot are written with the bucket's default retention, so the newest
 #: ones are locked longest. A longer lock of an older one is found by the next deletion.
 LOCKS_READ = 20
-#: boto3's name of the header with the end of a retention.
-LOCK_HEADER = "ObjectLockRetainUntilDate"
 
 
 def purge(store: Bucket, full_prefix: str, *, marked: bool) -> KeptVersions | None:
@@ -96,22 +95,11 @@ def _kept(store: Bucket, refused: Sequence[ObjectVersion]) -> KeptVersions:
 
 def _lock(store: Bucket, version: ObjectVersion) -> tuple[datetime | None, bool]:
     """The end of its retention, and whether it has a legal hold. Nothing where the credentials may not read that."""
+    which: dict[str, Any] = {"Bucket": store.bucket, "Key": version.key, "VersionId": version.id}
     try:
-        head = store.client.head_object(Bucket=store.bucket, Key=version.key, VersionId=version.id)
+        head = store.client.head_object(**which)
     except ClientError as error:
         if status_of(error) in (403, 404, 405):
             return None, False
         raise
-    until: Any = head.get(LOCK_HEADER)
-    return until or _retention(store, version), head.get("ObjectLockLegalHoldStatus") == "ON"
-
-
-def _retention(store: Bucket, version: ObjectVersion) -> datetime | None:
-    """versitygw has the date of an older version in no other answer."""
-    try:
-        answer = store.client.get_object_retention(Bucket=store.bucket, Key=version.key, VersionId=version.id)
-    except ClientError as error:
-        if status_of(error) < 500:
-            return None
-        raise
-    return answer["Retention"].get("RetainUntilDate")
+    return s3_locks.retention(store, which, head)[1], head.get("ObjectLockLegalHoldStatus") == "ON"

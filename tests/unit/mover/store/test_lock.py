@@ -10,8 +10,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ocore_crds import conditions, naming
+from ocore_mover import contents
 from ocore_mover.errors import StoreError
-from ocore_mover.store import S3Options, Store, open_store, s3_locks, s3_purge
+from ocore_mover.store import S3Options, Store, open_store, s3_locks
 from ocore_mover.store.probe import PROBE_PREFIX, probe_store
 from support.mover.beside import call
 from support.mover.contents import ENVIRONMENT, add, put, snapshot_id
@@ -186,9 +187,10 @@ def renewed(seaweed: SeaweedFS, prefix: str, days: int, mode: str = "Compliance"
 
 
 def test_row_155_a_lock_is_renewed_for_as_long_as_a_snapshot_exists(
-    seaweed: SeaweedFS, client: Any, prefix: str
+    seaweed: SeaweedFS, client: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before half of its days has passed, and never of one that is deleted: it would never go."""
+    monkeypatch.setattr(contents, "READERS", 1)  # two at a time may both renew the base of one of them
     store = opened(seaweed, prefix, 2)
     full = add(store, 1, full=True)
     kept, gone = add(store, 2, base=full), add(store, 3)
@@ -204,11 +206,14 @@ def test_row_155_a_lock_is_renewed_for_as_long_as_a_snapshot_exists(
     assert call("sweep", *seaweed.options(LOCKED, prefix)).result["payload"].get("locksRenewed", 0) == 0
 
 
+@pytest.mark.parametrize("head_shows_it", [True, False])
 def test_row_155_a_thief_does_not_stop_the_renewal(
-    seaweed: SeaweedFS, client: Any, prefix: str, tmp_path: Path
+    seaweed: SeaweedFS, client: Any, prefix: str, tmp_path: Path, head_shows_it: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """He writes over everything, gives the manifest a longer lock, and adds a manifest that no one can read. What was
     stored is locked, not what he has written."""
+    if not head_shows_it:
+        monkeypatch.setattr(s3_locks, "LOCK_HEADER", "none")
     key, lock = Key(tmp_path, "jobs"), ("--s3-lock", "Compliance", "--s3-lock-days", "2")
     folder = Folder(tmp_path / "base")
     ids = ("--environment-id", ENVIRONMENT, "--snapshot-id", snapshot_id(1))
@@ -233,13 +238,33 @@ def test_row_155_a_thief_does_not_stop_the_renewal(
         assert (days_of(client, own), days_of(client, other)) == (100 if each == manifest else 9, 0), each
 
 
+def test_a_lock_that_cannot_be_renewed_keeps_no_other_from_it(
+    seaweed: SeaweedFS, client: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, retain = opened(seaweed, prefix, 2), s3_locks._retain
+    monkeypatch.setattr(contents, "READERS", 1)
+    bad, good = (add(store, number) for number in sorted((1, 2), key=snapshot_id))
+
+    def refused(bucket: Any, which: dict[str, Any], *more: Any) -> None:
+        if bad.manifest.identity.snapshot_id in which["Key"]:
+            answer: Any = {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+            raise ClientError(answer, "PutObjectRetention")
+        retain(bucket, which, *more)
+
+    monkeypatch.setattr(s3_locks, "_retain", refused)
+    lock = ["--s3-lock", "Compliance", "--s3-lock-days", "9", "--renew-locks"]
+    assert call("sweep", *seaweed.options(LOCKED, prefix), *lock).reason == conditions.STORE_ACCESS_DENIED
+    after = locks(client, prefix)
+    assert (after[bad.key], after[good.key]) == (2, 9)
+
+
 @pytest.mark.parametrize("head_shows_it", [True, False])
 def test_a_deletion_reports_until_when_the_store_keeps_a_locked_snapshot(
     seaweed: SeaweedFS, client: Any, prefix: str, head_shows_it: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """versitygw does not show the lock of an older version in the answer to HEAD."""
     if not head_shows_it:
-        monkeypatch.setattr(s3_purge, "LOCK_HEADER", "none")
+        monkeypatch.setattr(s3_locks, "LOCK_HEADER", "none")
     add(opened(seaweed, prefix, 5), 1)
     ids = ["--environment-id", ENVIRONMENT, "--snapshot-id", snapshot_id(1)]
     done = call("delete", *seaweed.options(LOCKED, prefix), *ids)
