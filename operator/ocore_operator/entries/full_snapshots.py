@@ -55,11 +55,13 @@ def unsettled(catalog: Catalog, key: Key) -> bool:
 
 
 def is_replaced(catalog: Catalog, entry: SnapshotEntry) -> bool:
-    """Whether a Job identity opens this Snapshot, and its environment has a newer full one."""
+    """Whether a Job identity opens this Snapshot, and its environment has a newer full one. Not a safety snapshot: it is
+    taken while its Rollback restores an older one."""
     held = entry.pairing.held
     if held is None:
         return False
-    fulls = (each.pairing.full for each in of_environment(catalog, entry.key.namespace, entry.environment))
+    every = of_environment(catalog, entry.key.namespace, entry.environment)
+    fulls = (each.pairing.full for each in every if each.good)
     same = (full for full in fulls if full is not None and full.environment_id == held.environment_id)
     return any(clock.parse(full.time) > clock.parse(held.time) for full in same)
 

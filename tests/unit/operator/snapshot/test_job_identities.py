@@ -10,6 +10,7 @@ import pytest
 from ocore_crds import naming
 from ocore_crds.commands.snapshot import SnapshotResult
 from ocore_crds.protocol import Failure
+from ocore_crds.resources.snapshot import SAFETY_TRIGGER
 from ocore_crds.stored.manifest import Encryption
 from ocore_crds.text import age_keys
 from ocore_kube.errors import ApiError, Forbidden, Unavailable
@@ -227,6 +228,14 @@ def test_row_157_a_newer_full_one_closes_those_before_it() -> None:
 )
 def test_nothing_else_does(other: Object) -> None:
     assert replaced(generation(other)) == []
+
+
+def test_row_157_a_safety_snapshot_does_not_close_what_its_rollback_restores() -> None:
+    """It is taken while the restore begins, which needs the Secret."""
+    safety = full("safety", 3, **with_secret(own(3)))
+    safety["spec"]["trigger"] = SAFETY_TRIGGER
+    assert replaced(generation(safety)) == []
+    assert replaced(generation(safety, full("next", 4, **with_secret(own(4))))) == ["d", "f", "safety"]
 
 
 def test_a_sealed_full_one_does_too() -> None:
