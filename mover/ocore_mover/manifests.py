@@ -429,15 +429,16 @@ def _check_opens(store: Store, manifest: AnyManifest) -> None:
         raise Corrupt(f"{keys} in {store.url} has no key object, so nothing opens the snapshot", keys)
 
 
-def base_of(store: Store, manifest: AnyManifest) -> StoredManifest:
-    """The manifest of a differential's base, unchanged. Raises Corrupt where it is missing or was changed."""
+def base_of(store: Store, manifest: AnyManifest, *, older: bool = True) -> StoredManifest:
+    """The manifest of a differential's base, unchanged. Raises Corrupt where it is missing or was changed. `older`: in
+    a bucket with versioning also one that was overwritten or hidden."""
     base = manifest.base
     if base is None:
         raise ValueError(f"snapshot {manifest.identity.snapshot_id} is a full one")
-    found = find(store, manifest.identity.environment_id, base.snapshot_id, sha256=base.manifest_sha256)
+    found = _find(store, manifest.identity.environment_id, base.snapshot_id, base.manifest_sha256, older=older)
     if found is None:
         raise Corrupt(f"{base.manifest_key} is missing in {store.url}", base.manifest_key)
-    return found
+    return found[0]
 
 
 def missing_object(store: Store, manifest: AnyManifest) -> str:
@@ -463,7 +464,7 @@ def check_base(store: Store, manifest: AnyManifest) -> None:
     if base is None:
         return
     try:
-        found = base_of(store, manifest).manifest
+        found = base_of(store, manifest, older=False).manifest  # a deleted one is no base
         _check_sizes(store, naming.snapshot_prefix(found.identity.environment_id, base.snapshot_id), base.packs)
         _check_opens(store, found)
     except Corrupt as error:

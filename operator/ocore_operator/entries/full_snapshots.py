@@ -55,8 +55,10 @@ def unsettled(catalog: Catalog, key: Key) -> bool:
 
 
 def is_replaced(catalog: Catalog, entry: SnapshotEntry) -> bool:
-    """Whether a Job identity opens this Snapshot, and its environment has a newer full one. Not a safety snapshot: it is
-    taken while its Rollback restores an older one."""
+    """Whether a Job identity opens this Snapshot, and its environment has a newer full one.
+
+    Not a safety snapshot: it is taken while its Rollback restores an older one.
+    """
     held = entry.pairing.held
     if held is None:
         return False

@@ -22,8 +22,8 @@ from support.mover.site import Site, server17, server_any, site_any  # noqa: F40
 
 BUCKET = "burgled"
 ENVIRONMENTS = {"Odoo": str(uuid.uuid4()), "Plain": str(uuid.uuid4())}
-#: Rounds of each layout. A round is a full snapshot, a differential of it, and an encrypted one, each with its copy.
-ROUNDS = {"Odoo": 3, "Plain": 6}
+#: Rounds of each layout. A round is a full snapshot and a differential of it, plain and encrypted, each with its copy.
+ROUNDS = {"Odoo": 2, "Plain": 5}
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +59,10 @@ class Company:
     taken: list[Taken] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.drawer = self.folder / "drawer"
-        self.drawer.mkdir()
-        subprocess.run(["age-keygen", "-o", self.drawer / "identity.txt"], check=True, capture_output=True)
+        self.drawer, self.job = self.folder / "drawer", self.folder / "job"
+        for place in (self.drawer, self.job):
+            place.mkdir()
+            subprocess.run(["age-keygen", "-o", place / "identity.txt"], check=True, capture_output=True)
         (self.recipient,) = re.findall(r"age1\w+", (self.drawer / "identity.txt").read_text())
         self.key = Key(self.folder, "jobs")
         self.claim = self.folder / "claim"
@@ -100,7 +101,8 @@ class Company:
 
     def take(self, layout: str, base: Taken | None = None, *, encrypted: bool = False) -> Taken:
         ids = ["--environment-id", ENVIRONMENTS[layout], "--snapshot-id", str(uuid.uuid4())]
-        more = ["--recipient", self.recipient] if encrypted else []
+        jobs = ["--job-identity", str(self.job), "--base-identity", str(self.job)]
+        more = ["--recipient", self.recipient, *jobs] if encrypted else []
         if base is not None:
             more += ["--base-snapshot-id", base.id, "--base-manifest-sha256", base.digest]
         done = ok(
@@ -226,11 +228,11 @@ def test_row_153_a_burglary_takes_nothing(company: Company, client: Any, tmp_pat
     number = 0
     for layout, rounds in ROUNDS.items():
         for _ in range(rounds):
-            company.change(layout, number := number + 1)
-            full = company.take(layout)
-            company.change(layout, number := number + 1)
-            company.take(layout, full)
-            company.take(layout, encrypted=True)
+            for encrypted in (False, True):
+                company.change(layout, number := number + 1)
+                full = company.take(layout, encrypted=encrypted)
+                company.change(layout, number := number + 1)
+                company.take(layout, full, encrypted=encrypted)
     assert len(company.taken) >= 50
     stored = [found for found in versions(client, company.prefix) if found["IsLatest"]]
     before = {store: company.listed(store, *company.key.signer)[0] for store in ("near", "far")}

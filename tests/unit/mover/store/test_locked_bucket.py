@@ -2,6 +2,7 @@
 stored, and all of it can be put back by hand, as docs/guides/s3.md describes."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ from botocore.exceptions import ClientError
 
 from ocore_crds import conditions, naming
 from ocore_mover import manifests
+from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.store import S3Options, Store, open_store, s3_versions
 from ocore_mover.store.pinned_version import Pinned
 from ocore_mover.store.probe import probe_store, read_id, read_store
 from ocore_mover.store.read_only import ReadOnlyStore
 from support.mover.beside import Finished, call
-from support.mover.contents import ENVIRONMENT, dumped, of_production, put, snapshot_id
+from support.mover.contents import ENVIRONMENT, add, dumped, of_production, put, snapshot_id
 from support.mover.plain_desk import Folder
 from support.mover.seaweed import SeaweedFS
 from support.mover.signing_key import Key
@@ -208,6 +210,23 @@ def test_row_149_a_deleted_snapshot_is_no_base_and_no_copy(
     assert burgled.call("check-copy", "--store-id", burgled.store_id).reason == conditions.REMOTE_COPY_LOST
     store = opened(seaweed, prefix)
     assert manifests.find(store, ENVIRONMENT, SNAPSHOT, sha256=burgled.digest[1]) is None
+
+
+def test_row_153_the_manifest_of_a_base_is_found_where_a_thief_hid_it(
+    seaweed: SeaweedFS, client: Any, prefix: str
+) -> None:
+    """Without it no encrypted differential is restored or imported. A new one does not get it as its base."""
+    store = opened(seaweed, prefix)
+    full = add(store, 1, full=True)
+    manifest = add(store, 2, base=full).manifest
+    client.delete_object(Bucket=LOCKED, Key=f"{prefix}/{full.key}")
+    found: object = None
+    with suppress(Corrupt):
+        found = manifests.base_of(store, manifest).manifest
+    assert found == full.manifest
+    with pytest.raises(MoverError) as error:
+        manifests.check_base(store, manifest)
+    assert error.value.reason == conditions.BASE_GONE
 
 
 def test_a_manifest_of_any_size_hides_nothing(
