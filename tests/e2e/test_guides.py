@@ -77,7 +77,8 @@ def test_what_the_operator_may_do(cluster: Cluster, site: Site, tmp_path: Path) 
     lines = Shell(cluster, site.namespace, tmp_path, {}).run(ask, 30).splitlines()
     rights = {line.split()[0]: line for line in lines if line.strip()}
     assert "create" in rights["jobs.batch"]
-    assert "secrets" not in rights
+    # As with rbac.jobIdentities, which the tests' operator has: it reads none.
+    assert rights["secrets"].endswith("[create delete]")
     assert "pods/exec" not in rights
 
 
