@@ -13,7 +13,7 @@ from ocore_crds.resources.snapshot import SAFETY_TRIGGER
 from ocore_operator import clock
 from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer, Wait
-from ocore_operator.kube.resources import Environment
+from ocore_operator.kube.resources import Environment, Store
 from ocore_operator.snapshot import plan_attempts, plan_quiesce, plan_restore_test, transitions
 from ocore_operator.snapshot.world import Action, Begin, GiveUp, World, is_ready
 
@@ -21,6 +21,8 @@ from ocore_operator.snapshot.world import Action, Begin, GiveUp, World, is_ready
 MISSING_PAUSE = 5.0
 #: The same while the Environment is probed.
 PROBE_PAUSE = 10.0
+#: Reasons of what is not ready because its probe has not ended.
+PROBED_NOW = (c.PROBING, c.JOB_PENDING)
 #: Seconds that a Snapshot waits for a probe of an Environment that was not ready when it was created.
 PROBE_SECONDS = 300
 #: Seconds in which an import completes what it has created, also after a restart of the operator.
@@ -127,7 +129,7 @@ def _not_ready(world: World, environment: Environment) -> Action | None:
     else:
         message = f"Environment {name} is not ready: {ready.message}"
         evidence = _probed_at(world, environment, ready.reason)
-        if evidence is not None and evidence >= created and ready.reason not in (c.PROBING, c.JOB_PENDING):
+        if evidence is not None and evidence >= created and ready.reason not in PROBED_NOW:
             return GiveUp(Failure(reason=ready.reason, message=message), stored=False)
     left = PROBE_SECONDS - clock.seconds_since(created, world.now)
     if left <= 0:
@@ -141,6 +143,15 @@ def _probed_at(world: World, environment: Environment, reason: str) -> str | Non
     if reason in (c.DUPLICATE_ID, c.DUPLICATE_TARGET, c.STORE_READ_ONLY):  # found without a probe, and no probe follows
         return clock.text(world.now)
     if reason == c.STORE_NOT_READY:
-        return world.inputs.store.status.last_probe_time if world.inputs is not None else None
+        return _store_probed_at(world.inputs.store) if world.inputs is not None else None
     probe = environment.status.probe
     return probe.started_at if probe is not None else None
+
+
+def _store_probed_at(store: Store) -> str | None:
+    """Start of the probe that found the store not ready. None: it is ready or being probed, and the Environment has not
+    seen that yet."""
+    ready = c.find(store.status.conditions, c.READY)
+    if ready is None or ready.status == "True" or ready.reason in PROBED_NOW:
+        return None
+    return store.status.last_probe_time

@@ -16,14 +16,21 @@ def pending(**spec: Any) -> Snapshot:
     return snapshot(spec, {"phase": "Pending"}, finalizers=FINALIZERS, creationTimestamp=at(0))
 
 
+def _ready(status: str, reason: str) -> list[Object]:
+    return [{"type": "Ready", "status": status, "reason": reason, "message": "why", "lastTransitionTime": at(-9)}]
+
+
 def ready(status: str = "True", reason: str = "Succeeded", *, probed: float = -9, seen: int = 1) -> Environment:
-    condition = {"type": "Ready", "status": status, "reason": reason, "message": "why", "lastTransitionTime": at(-9)}
     probe: Object = {"time": at(probed), "startedAt": at(probed), "generation": 1}
-    return environment(status={"observedGeneration": seen, "conditions": [condition], "probe": probe}, generation=1)
+    return environment(
+        status={"observedGeneration": seen, "conditions": _ready(status, reason), "probe": probe}, generation=1
+    )
 
 
-def loaded(probed: float = -9) -> JobInputs:
-    return JobInputs(namespace="shop", store=store(status={"lastProbeTime": at(probed)}), traits=PodTraits())
+def loaded(probed: float = -9, status: str = "True", reason: str = "Succeeded") -> JobInputs:
+    """What a Job of the Environment gets, with its store as the last probe found it."""
+    found = store(status={"lastProbeTime": at(probed), "conditions": _ready(status, reason)})
+    return JobInputs(namespace="shop", store=found, traits=PodTraits())
 
 
 def world(snap: Snapshot | None = None, seconds: float = 1, **fields: Any) -> World:

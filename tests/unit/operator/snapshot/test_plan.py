@@ -79,8 +79,18 @@ def test_what_no_probe_decides_fails_at_once(reason: str) -> None:
 
 def test_of_the_store_the_stores_own_probe_decides() -> None:
     refused = ready("False", c.STORE_NOT_READY, probed=0)
-    assert isinstance(decide(world(environment=refused, inputs=loaded(-9))), Wait)
-    assert isinstance(decide(world(environment=refused, inputs=loaded(0))), GiveUp)
+    assert isinstance(decide(world(environment=refused, inputs=loaded(-9, "False", c.STORE_UNREACHABLE))), Wait)
+    assert isinstance(decide(world(environment=refused, inputs=loaded(0, "False", c.STORE_UNREACHABLE))), GiveUp)
+
+
+@pytest.mark.parametrize("store", [("True", c.SUCCEEDED), ("False", c.PROBING), ("False", c.JOB_PENDING)])
+def test_an_environment_that_has_not_seen_its_new_store_ready_is_waited_for(store: tuple[str, str]) -> None:
+    """docs/recovery.md, "Loss of a bucket": a SnapshotStore is created and named in storeRef, and a snapshot follows at
+    once. The Environment has seen the store while it was probed."""
+    refused = ready("False", c.STORE_NOT_READY, probed=0)
+    decision = decide(world(environment=refused, inputs=loaded(0, *store)))
+    assert isinstance(decision, Wait)
+    assert decision.wake == refused.key
 
 
 def test_ready_for_another_spec_is_not_ready() -> None:
