@@ -64,6 +64,21 @@ def shown(recipients: Iterable[str]) -> str:
     return ", ".join(f"{each[:12]}…{each[-6:]}" for each in recipients)
 
 
+def opened_by(found: SnapshotEncryption) -> str:
+    """For people: who opens a snapshot beside its recipients."""
+    if found.job_identity_secret is not None:
+        return (
+            f"its recipients, and Jobs of its namespace with Secret {found.job_identity_secret} (mode Current), until"
+            " the next full snapshot"
+        )
+    if found.job_key is not None:
+        return (
+            "its recipients. The Job identity that opened it is deleted. Who kept a copy of it and of the bucket still"
+            " opens it"
+        )
+    return "its recipients only: no Job opens it without an identitySecretRef"
+
+
 def effective(own: Encryption | None, of_store: Encryption | None) -> Encryption | None:
     """What counts for an Environment. `own`: the Environment's, which replaces that of its SnapshotStore."""
     return own if own is not None else of_store

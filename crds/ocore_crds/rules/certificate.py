@@ -6,6 +6,7 @@ from typing import Any
 
 from ocore_crds import conditions as c
 from ocore_crds.group import API_VERSION
+from ocore_crds.resources.encryption import opened_by
 from ocore_crds.resources.restore_test import RestoreTestStatus
 from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_crds.text.quantity import counted, human, span
@@ -57,6 +58,7 @@ def certificate(obj: Mapping[str, Any], status: SnapshotStatus, problem: str) ->
             "storeId": status.store_id,
             "phase": status.phase,
             "recipients": list(status.encryption.recipients) if status.encryption is not None else None,
+            "openedBy": opened_by(status.encryption) if status.encryption is not None else None,
         },
         "test": status.restore_test.wire() if status.restore_test is not None else None,
     }
@@ -73,6 +75,7 @@ def lines(status: SnapshotStatus) -> Iterator[tuple[str, str]]:
         yield "Manifest", f"{status.manifest_key}, SHA-256 {status.manifest_sha256}"
     if status.encryption is not None:
         yield "Encrypted to", ", ".join(status.encryption.recipients) or "recipients that are not known here"
+        yield "Opened by", opened_by(status.encryption)
     if test is not None:
         yield from _figures(test)
 

@@ -90,6 +90,24 @@ def test_it_names_who_can_open_the_snapshot(objects: FakeObjects, capsys: pytest
         assert json.loads(capsys.readouterr().out)["snapshot"]["recipients"] == recipients
 
 
+@pytest.mark.parametrize(
+    ("held", "says"),
+    [
+        ({}, "its recipients only"),
+        ({"jobKey": "age1j", "jobIdentitySecret": "made"}, "Jobs of its namespace with Secret made (mode Current)"),
+        ({"jobKey": "age1j"}, "The Job identity that opened it is deleted"),
+    ],
+)
+def test_it_says_whether_jobs_can_open_the_snapshot(
+    objects: FakeObjects, capsys: pytest.CaptureFixture[str], held: Object, says: str
+) -> None:
+    objects.states["snapshot"] = [proven(encryption={"recipients": ["age1a"], **held})]
+    assert run("certificate", "before") == 0
+    assert says in " ".join(capsys.readouterr().out.split())
+    assert run("certificate", "before", "-o", "json") == 0
+    assert says in json.loads(capsys.readouterr().out)["snapshot"]["openedBy"]
+
+
 def test_as_json(objects: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("certificate", "before", "-o", "json") == 0
     found = json.loads(capsys.readouterr().out)

@@ -123,7 +123,11 @@ def test_the_recipients_are_shown() -> None:
     world = plant("snapshotstore", encrypted_to(1))(plant("environment", encrypted_to(2))(sound()))
     (line,) = [line for line in lines(world) if line.what == "Encryption"]
     first, second = recipients(2)
-    assert (line.state, line.text) == ("ok", f"to {first[:12]}…{first[-6:]}, {second[:12]}…{second[-6:]}.")
+    shown = f"to {first[:12]}…{first[-6:]}, {second[:12]}…{second[-6:]}."
+    assert (line.state, line.text) == ("ok", shown)
+    world = plant("environment", encrypted_to(2, mode="Current"))(world)
+    (line,) = [line for line in lines(world) if line.what == "Encryption"]
+    assert (line.state, line.text) == ("ok", f"{shown} Jobs open the newest full snapshot and its differentials.")
 
 
 def source(environment_id: str) -> Object:
@@ -232,8 +236,8 @@ def corrupt(found: list[Object]) -> None:
     found[0]["status"]["conditions"] = conditions
 
 
-def encrypted_to(count: int) -> Callable[[list[Object]], object]:
-    return lambda found: found[0]["spec"].update(encryption={"recipients": recipients(count)})
+def encrypted_to(count: int, **given: str) -> Callable[[list[Object]], object]:
+    return lambda found: found[0]["spec"].update(encryption={"recipients": recipients(count), **given})
 
 
 def running(found: list[Object]) -> None:

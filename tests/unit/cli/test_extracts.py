@@ -266,8 +266,9 @@ def encrypted(data: bytes, identity: Path) -> bytes:
     return subprocess.run(["age", "-e", "-i", identity], input=data, check=True, capture_output=True).stdout
 
 
-def of_encrypted(data: bytes) -> FakeObjects:
-    snapshot = {**SNAPSHOT, "status": {**SNAPSHOT["status"], "encryption": {"recipients": ["age1x"]}}}
+def of_encrypted(data: bytes, **held: str) -> FakeObjects:
+    found = {"recipients": ["age1x"], **held}
+    snapshot = {**SNAPSHOT, "status": {**SNAPSHOT["status"], "encryption": found}}
     done = complete(data, key="environments/e/extracts/x/files.tar.age")
     return FakeObjects(snapshot=[snapshot], snapshotstore=[STORE], extract=[done])
 
@@ -285,6 +286,19 @@ def test_an_encrypted_result_is_decrypted_here(tmp_path: Path, monkeypatch: pyte
     console = quiet()
     extracts.show(of_encrypted(listing), quiet(), console, "before", "", access)  # type: ignore[arg-type]
     assert "deep" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("keys")
+def test_what_jobs_can_open_needs_no_identity_in_the_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identity: Path
+) -> None:
+    """Mode `Current`."""
+    data = encrypted(tar(papers__b=b"b"), identity)
+    serve(monkeypatch, data)
+    found = of_encrypted(data, jobIdentitySecret="made")
+    extracts.copy(found, quiet(), "before", "papers/b", tmp_path / "b", selection.Access(identity=identity), 5)  # type: ignore[arg-type]
+    assert (tmp_path / "b").read_bytes() == b"b"
+    assert "identitySecretRef" not in found.created[0][1]["spec"]
 
 
 @pytest.mark.usefixtures("keys")

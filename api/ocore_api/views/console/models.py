@@ -462,6 +462,9 @@ class CertifiedSnapshot(Answer):
     recipients: tuple[str, ...] | None = source(
         "Snapshot status.encryption.recipients", "The age recipients whose identities open it. Null: not encrypted."
     )
+    opened_by: str | None = source(
+        "Snapshot status.encryption", "Who opens it, for people: whether Jobs do. Null: not encrypted."
+    )
 
 
 class CertificateLine(Answer):
