@@ -8,7 +8,6 @@ ones only does not: imports, checks of a remote copy, other tools, rules that ex
 import hashlib
 import json
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +20,7 @@ from ocore_crds.kinds import SNAPSHOT, SNAPSHOT_STORE
 from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_crds.resources.snapshotstore import SnapshotStoreSpec
 from ocore_crds.stored.manifest import ENCRYPTED_VERSION, AnyManifest, Manifest, OuterManifest, StoredObject
+from ocore_crds.stored.object_versions import Candidates
 from ocore_crds.text.age_keys import recipient_problem
 from ocore_crds.text.quantity import counted, human
 
@@ -33,8 +33,6 @@ from .versions import Bucket, Version
 
 #: Bytes of a manifest, and of an object without a digest, at most.
 _MANIFEST, _SMALL = 256 * 1024 * 1024, 64 * 1024
-#: Old versions of one object that are compared: the oldest ones. No one can write an older one than the Job did.
-_COMPARED = 100
 
 
 @dataclass(frozen=True)
@@ -46,27 +44,16 @@ class _Hidden:
 
 
 @dataclass
-class _Candidates:
-    """The versions of an object that can be what was stored."""
+class _Candidates(Candidates[Version]):
+    """Those that fit. Without a newest one it is a delete marker, or something else."""
 
-    #: None: a delete marker, or nothing.
-    newest: Version | None = None
     deleted: bool = False
-    oldest: deque[Version] = field(default_factory=lambda: deque(maxlen=_COMPARED))
 
-    def add(self, version: Version, fits: Callable[[Version], bool]) -> None:
+    def add_fitting(self, version: Version, fits: Callable[[Version], bool]) -> None:
         if version.newest:
             self.deleted = version.marker
-        if version.marker or not fits(version):
-            return
-        if version.newest:
-            self.newest = version
-        else:
-            self.oldest.append(version)
-
-    def ordered(self) -> list[Version]:
-        """As they are compared: the newest, then from the oldest on."""
-        return ([self.newest] if self.newest is not None else []) + list(reversed(self.oldest))
+        if not version.marker and fits(version):
+            self.add(version)
 
     def hidden(self, version: Version) -> _Hidden | None:
         """None where it is the newest one."""
@@ -152,7 +139,7 @@ def _search(bucket: Bucket, found: _Found, key: str, sha256: str) -> None:
     candidates = _Candidates()
     for version in bucket.versions(key):
         if version.key == key:
-            candidates.add(version, lambda each: each.size <= _MANIFEST)
+            candidates.add_fitting(version, lambda each: each.size <= _MANIFEST)
     for version in candidates.ordered():
         data = b"".join(bucket.read(version))
         if hashlib.sha256(data).hexdigest() == sha256:
@@ -173,7 +160,7 @@ def _marker(bucket: Bucket, manifest: AnyManifest, base_id: str) -> Iterator[_Hi
     ids = manifest.identity
     key, candidates = naming.dependents_prefix(ids.environment_id, base_id) + ids.snapshot_id, _Candidates()
     for version in bucket.versions(key):
-        candidates.add(version, lambda each: each.key == key and each.size <= _SMALL)
+        candidates.add_fitting(version, lambda each: each.key == key and each.size <= _SMALL)
     if candidates.newest is None and candidates.oldest:
         yield _Hidden(candidates.oldest[-1], "deleted")
 
@@ -193,9 +180,9 @@ def _objects(bucket: Bucket, found: _Found, manifest_key: str, manifest: AnyMani
     versions: dict[str, _Candidates] = {key: _Candidates() for key in wanted}
     for version in bucket.versions(prefix):
         if (obj := wanted.get(version.key)) is not None:
-            versions[version.key].add(version, lambda each, size=obj.size: each.size == size)  # type: ignore[misc]
+            versions[version.key].add_fitting(version, lambda each, size=obj.size: each.size == size)  # type: ignore[misc]
         elif _has_no_digest(version.key, manifest):
-            versions.setdefault(version.key, _Candidates()).add(version, lambda each: each.size <= _SMALL)
+            versions.setdefault(version.key, _Candidates()).add_fitting(version, lambda each: each.size <= _SMALL)
     for key, candidates in versions.items():
         if not candidates.ordered():
             found.lost.append(key)

@@ -1,14 +1,11 @@
 """Versions of objects in a bucket with versioning: the one that was stored is found by its size and digest, whatever
 was written over it or hides it.
-
-Not by its time: some servers list an older version with the time at which it was replaced (decision 223).
 """
 
 import hashlib
 import logging
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from typing import Any
@@ -16,6 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ocore_crds.stored.manifest import StoredObject
+from ocore_crds.stored.object_versions import Candidates
 from ocore_mover.store.pinned_version import Pinned
 from ocore_mover.store.s3_bucket import Bucket
 from ocore_mover.store.s3_client import code_of, status_of, translated
@@ -23,9 +21,6 @@ from ocore_mover.store.s3_reader import Absent, download
 
 log = logging.getLogger(__name__)
 
-#: Versions of one object that are compared: the oldest ones, which S3 lists last. No one can write an older one than
-#: the Job did.
-COMPARED = 100
 _NO_SUCH_REQUEST = {"NotImplemented", "MethodNotAllowed", "501", "405"}
 
 
@@ -39,25 +34,6 @@ class ObjectVersion:
     modified: datetime
     marker: bool
     newest: bool
-
-
-@dataclass
-class _Candidates:
-    """The versions of one object that can be what was stored, the newest one first."""
-
-    newest: ObjectVersion | None = None
-    oldest: deque[ObjectVersion] = field(default_factory=lambda: deque(maxlen=COMPARED))
-
-    def add(self, version: ObjectVersion) -> None:
-        if version.newest:
-            self.newest = version
-        else:
-            self.oldest.append(version)
-
-    def ordered(self, *, oldest_first: bool = False) -> list[ObjectVersion]:
-        """In the order in which they are compared: S3 lists the oldest one last."""
-        newest, oldest = [self.newest] if self.newest is not None else [], list(reversed(self.oldest))
-        return oldest + newest if oldest_first else newest + oldest
 
 
 def listed(bucket: Bucket, full_prefix: str) -> Iterator[ObjectVersion]:
@@ -109,10 +85,10 @@ def recover(bucket: Bucket, full_prefix: str, objects: Collection[StoredObject])
     """See :meth:`~ocore_mover.store.interface.Store.recover`. Compares bytes only where several versions of an object
     have its size."""
     wanted = {bucket.full_key(obj.key): obj for obj in objects}
-    found: dict[str, _Candidates] = {}
+    found: dict[str, Candidates[ObjectVersion]] = {}
     for version in _allowed(bucket, full_prefix):
         if version.key in wanted and not version.marker and version.size == wanted[version.key].size:
-            found.setdefault(version.key, _Candidates()).add(version)
+            found.setdefault(version.key, Candidates()).add(version)
     recovered = []
     for full_key, candidates in found.items():
         obj, ordered = wanted[full_key], candidates.ordered()
@@ -129,7 +105,7 @@ def older(
 ) -> bytes | None:
     """See :meth:`~ocore_mover.store.interface.Store.older`."""
     full_key = bucket.full_key(key)
-    candidates = _Candidates()
+    candidates = Candidates[ObjectVersion]()
     for version in _allowed(bucket, full_key):
         if version.key == full_key and not version.marker and version.size <= limit:
             candidates.add(version)

@@ -18,6 +18,7 @@ from ocore_cli.errors import Denied, Refused
 from ocore_cli.selection import Access
 from ocore_cli.versions import Version
 from ocore_crds.stored.manifest import StoredObject
+from ocore_crds.stored.object_versions import COMPARED
 from support.cli import DONE, FakeObjects, Object, run
 from support.mover.beside import ENVIRONMENT, call
 from support.mover.seaweed import SeaweedFS
@@ -263,8 +264,8 @@ class ManyVersions:
 def test_row_156_thousands_of_versions_of_one_object_cost_a_few_reads() -> None:
     key, bucket, candidates = "a/b", ManyVersions("a/b"), unhide._Candidates()
     for version in bucket.versions(key):
-        candidates.add(version, lambda each: each.size == 5)
-    assert len(candidates.ordered()) == unhide._COMPARED + 1
+        candidates.add_fitting(version, lambda each: each.size == 5)
+    assert len(candidates.ordered()) == COMPARED + 1
     wanted = {key: StoredObject(key=key, sha256="a" * 64, size=5)}
     found = unhide._stored(bucket, wanted, key, candidates)  # type: ignore[arg-type]
     assert found is not None

@@ -245,7 +245,8 @@ function Delete({ of, environment, id }: Place & { of: Snapshot }) {
           <Ask button="Delete …" title="Delete this snapshot?" yes="Delete it" no="No, keep the snapshot" action={action}>
             <p>
               The snapshot of {time(stateAt(of))} and its data in the store, {bytes(of.totalSizeBytes)}, are deleted.
-              This cannot be undone.
+              This cannot be undone. A store with a lock keeps the data until the lock ends, and the snapshot is shown as
+              long.
             </p>
           </Ask>
         )}

@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ocore_crds import conditions, naming
+from ocore_crds.stored import object_versions
 from ocore_mover import manifests
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.store import S3Options, Store, open_store, s3_versions
@@ -255,7 +256,7 @@ def test_many_false_versions_hide_nothing(
     seaweed: SeaweedFS, client: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only some are compared: the oldest ones, because no one can write an older one than the Job did."""
-    monkeypatch.setattr(s3_versions, "COMPARED", 2)
+    monkeypatch.setattr(object_versions, "COMPARED", 2)
     store = opened(seaweed, prefix)
     obj = put(store, "s/a", b"data")
     for _ in range(5):
