@@ -463,6 +463,14 @@ def keys_of_snapshots(
         typer.Argument(metavar="[SNAPSHOT]...", help="The default is every encrypted snapshot of the namespace."),
     ] = None,
     recipient: Annotated[str, typer.Option("--recipient", help="With add: the new age recipient (age1…).")] = "",
+    store: Annotated[
+        str,
+        typer.Option(
+            "--store",
+            metavar="STORE",
+            help="The SnapshotStore, for example that of remote copies; the default is that of each snapshot.",
+        ),
+    ] = "",
 ) -> None:
     """List who can open encrypted snapshots, or add a recipient: one small object for each, and no data is read. Uses
     the store with your own keys, and for add your identity (--identity), which stays on this computer."""
@@ -471,11 +479,11 @@ def keys_of_snapshots(
     from . import keys
 
     objects, notes = cluster.objects(), Console(stderr=True)
-    names = [named(each, SNAPSHOT) for each in snapshots or ()]
+    names, store = [named(each, SNAPSHOT) for each in snapshots or ()], named(store, SNAPSHOT_STORE) if store else ""
     if action == "list":
-        keys.show(objects, Console(), notes, names, access)
+        keys.show(objects, Console(), notes, names, access, store)
     else:
-        Console().print(Text(keys.add(objects, notes, names, access, recipient)), soft_wrap=True)
+        Console().print(Text(keys.add(objects, notes, names, access, recipient, store)), soft_wrap=True)
 
 
 @app.command(name="unhide")

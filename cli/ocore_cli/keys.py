@@ -11,7 +11,6 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from rich.console import Console
@@ -28,8 +27,9 @@ from ocore_crds.text.quantity import counted
 from . import age, s3
 from .certificates import ca_of
 from .errors import CliError, Refused
-from .objects import Objects, needed
+from .objects import Object, Objects, needed
 from .selection import Access
+from .stored import has_data
 
 #: Bytes of a manifest and of a key object, at most.
 _MANIFEST, _KEY = 256 * 1024 * 1024, 64 * 1024
@@ -77,13 +77,15 @@ class _Sealed:
         return s3.put_new(url, self.store.region, self.keys, self.ca, data)
 
 
-def show(objects: Objects, console: Console, notes: Console, names: Sequence[str], access: Access) -> None:
-    """Prints who opens each snapshot. Raises CliError."""
+def show(
+    objects: Objects, console: Console, notes: Console, names: Sequence[str], access: Access, store: str = ""
+) -> None:
+    """Prints who opens each snapshot in the SnapshotStore; none: in the one that it was written to. Raises CliError."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("Snapshot", "Recipients", "Of these added later", "Other key objects"):
         table.add_column(name, overflow="fold")
     single = []
-    for sealed in _chosen(objects, names, access):
+    for sealed in _chosen(objects, names, access, store):
         found = sealed.listed()
         first = sealed.status.encryption.recipients if sealed.status.encryption is not None else ()
         added = [name.removesuffix(".age") for name in found if not recipient_problem(name.removesuffix(".age"))]
@@ -101,9 +103,10 @@ def show(objects: Objects, console: Console, notes: Console, names: Sequence[str
         notes.print(Text(text, style="yellow"), soft_wrap=True)
 
 
-def add(objects: Objects, notes: Console, names: Sequence[str], access: Access, recipient: str) -> str:
-    """Lets one more recipient open the snapshots. Writes one small object for each, and reads no data. Returns a
-    summary. Raises CliError; what was added until then stays, and the command can be repeated."""
+def add(objects: Objects, notes: Console, names: Sequence[str], access: Access, recipient: str, store: str = "") -> str:
+    """Lets one more recipient open the snapshots in the SnapshotStore; none: in the one that each was written to.
+    Writes one small object for each, and reads no data. Returns a summary. Raises CliError; what was added until then
+    stays, and the command can be repeated."""
     if problem := recipient_problem(recipient):
         raise Refused(problem)
     identity = access.identity
@@ -111,7 +114,7 @@ def add(objects: Objects, notes: Console, names: Sequence[str], access: Access, 
         raise Refused("give --identity FILE: an identity file that opens these snapshots now")
     age.need_program()
     added = known = 0
-    for sealed in _chosen(objects, names, access):
+    for sealed in _chosen(objects, names, access, store):
         own = _own(sealed, identity)
         if sealed.add(recipient, _age(["--encrypt", "--recipient", recipient], own)):
             added += 1
@@ -122,13 +125,15 @@ def add(objects: Objects, notes: Console, names: Sequence[str], access: Access, 
     return f"{counted(added, 'key object')} added for {recipient}; {counted(known, 'snapshot')} had one"
 
 
-def _chosen(objects: Objects, names: Sequence[str], access: Access) -> Iterator[_Sealed]:
-    """The named snapshots; none: every encrypted one of the namespace that is Complete. Raises CliError."""
+def _chosen(objects: Objects, names: Sequence[str], access: Access, given: str) -> Iterator[_Sealed]:
+    """The named snapshots; none: every encrypted one of the namespace that is Complete. `given`: the SnapshotStore, for
+    example that of their remote copies. Raises CliError."""
     found = [needed(objects, SNAPSHOT, name) for name in names] or [
-        obj for obj in objects.list(SNAPSHOT) if _is_sealed(obj)
+        obj for obj in objects.list(SNAPSHOT) if _is_sealed(obj, given)
     ]
     if not found:
-        raise Refused("no Complete Snapshot of this namespace is encrypted")
+        place = f" and has data in SnapshotStore {given}" if given else ""
+        raise Refused(f"no Complete Snapshot of this namespace is encrypted{place}")
     stores: dict[str, tuple[S3, str | None]] = {}
     keys = s3.credentials(os.environ, access.credentials_file)
     for obj in found:
@@ -136,7 +141,9 @@ def _chosen(objects: Objects, names: Sequence[str], access: Access) -> Iterator[
         status = SnapshotStatus.model_validate(obj.get("status") or {})
         if status.encryption is None or status.manifest_key is None:
             raise Refused(f"Snapshot {name} is not encrypted, or not stored yet")
-        store = status.store_name or ""
+        if given and not has_data(obj, status, given):
+            raise Refused(f"Snapshot {name} has no data in SnapshotStore {given}, or is being deleted")
+        store = given or status.store_name or ""
         if store not in stores:
             spec = SnapshotStoreSpec.model_validate(needed(objects, SNAPSHOT_STORE, store)["spec"], extra="ignore")
             if spec.s3 is None:
@@ -148,9 +155,11 @@ def _chosen(objects: Objects, names: Sequence[str], access: Access) -> Iterator[
         yield _Sealed(name, status, *stores[store][:1], keys, stores[store][1], access.endpoint)
 
 
-def _is_sealed(obj: dict[str, Any]) -> bool:
-    status = obj.get("status") or {}
-    return bool(status.get("encryption") and status.get("manifestKey")) and status.get("phase") == "Complete"
+def _is_sealed(obj: Object, store: str) -> bool:
+    status = SnapshotStatus.model_validate(obj.get("status") or {})
+    if status.encryption is None or status.manifest_key is None or status.phase != "Complete":
+        return False
+    return not store or has_data(obj, status, store)
 
 
 def _own(sealed: _Sealed, identity: Path) -> bytes:

@@ -27,8 +27,9 @@ from ocore_crds.text.quantity import counted, human
 from . import s3
 from .certificates import ca_of
 from .errors import CliError, Refused
-from .objects import Object, Objects, needed
+from .objects import Objects, needed
 from .selection import Access
+from .stored import has_data
 from .versions import Bucket, Version
 
 #: Bytes of a manifest, and of an object without a digest, at most.
@@ -105,22 +106,13 @@ def _chosen(objects: Objects, store: str, names: Sequence[str]) -> list[tuple[st
     found = []
     for obj in listed:
         name, status = obj["metadata"]["name"], SnapshotStatus.model_validate(obj.get("status") or {})
-        if _is_in(obj, status, store):
+        if has_data(obj, status, store):
             found.append((name, status))
         elif names:
             raise Refused(f"Snapshot {name} has no data in SnapshotStore {store}, or is being deleted")
     if not found:
         raise Refused(f"no Snapshot of this namespace has data in SnapshotStore {store}")
     return found
-
-
-def _is_in(obj: Object, status: SnapshotStatus, store: str) -> bool:
-    """Whether the store has its data, or should. What was deleted on purpose must not come back."""
-    if "deletionTimestamp" in obj["metadata"] or status.manifest_key is None or status.manifest_sha256 is None:
-        return False
-    remote = status.remote
-    own = status.store_name == store and (remote is None or remote.local_deleted_at is None)
-    return own or (remote is not None and remote.store_name == store and remote.state in ("Completed", "Failed"))
 
 
 def _bucket(objects: Objects, store: str, access: Access) -> Bucket:

@@ -189,6 +189,34 @@ def test_a_store_on_a_claim_is_refused(bucket: Bucket) -> None:
         keys.show(objects, quiet(), quiet(), (), Access())  # type: ignore[arg-type]
 
 
+def test_a_remote_copy_is_named_by_its_store(bucket: Bucket, tmp_path: Path) -> None:
+    """Also where the first bucket is lost."""
+    bucket.encrypted()
+    bucket.encrypted()
+    remote = {"storeName": "far", "state": "Completed", "requestedAt": DONE["metadata"]["creationTimestamp"]}
+    bucket.snapshots[0]["status"]["remote"] = remote
+    own, bucket.prefix = bucket.prefix, f"{bucket.prefix}-far"
+    for key in bucket.client.list_objects_v2(Bucket=BUCKET, Prefix=f"{own}/")["Contents"]:
+        source = {"Bucket": BUCKET, "Key": key["Key"]}
+        bucket.client.copy_object(Bucket=BUCKET, Key=key["Key"].replace(own, bucket.prefix, 1), CopySource=source)
+    before = bucket.in_store()
+    found = bucket.in_store_of({"s3": {"bucket": BUCKET, "prefix": bucket.prefix, "endpoint": bucket.server.endpoint}})
+    found.states["snapshotstore"][0]["metadata"]["name"] = "far"
+    _, recipient = person(tmp_path, "other")
+    access = Access(identity=bucket.identity)
+    said = keys.add(found, quiet(), (), access, recipient, "far")  # type: ignore[arg-type]
+    assert said.startswith("1 key object added")
+    (new,) = bucket.in_store().keys() - before.keys()
+    assert new.endswith(f"/keys/{recipient}.age")
+    console = quiet()
+    keys.show(found, console, quiet(), (), access, "far")  # type: ignore[arg-type]
+    assert recipient in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "s1" not in console.file.getvalue()  # type: ignore[attr-defined]
+    remote["state"] = "Pending"
+    with pytest.raises(Refused, match="has no data in SnapshotStore far"):
+        keys.add(found, quiet(), ("s0",), access, recipient, "far")  # type: ignore[arg-type]
+
+
 def test_an_object_that_exists_is_left_unchanged(seaweed: SeaweedFS) -> None:
     key = f"new-{uuid.uuid4().hex}"
     url = f"{seaweed.endpoint}/{BUCKET}/{key}"
