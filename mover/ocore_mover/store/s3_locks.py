@@ -35,23 +35,28 @@ def lock(bucket: Bucket, keys: Collection[str]) -> None:
     def work(some: Iterator[str]) -> None:
         for key in some:
             with translated(f"lock {key}", bucket.url):
-                _extend(bucket, bucket.full_key(key), until)
+                which: dict[str, Any] = {"Bucket": bucket.bucket, "Key": bucket.full_key(key)}
+                if which["Key"] in bucket.written:
+                    which["VersionId"] = bucket.written[which["Key"]]
+                _extend(bucket, which, until)
 
     run_workers(min(WORKERS, len(keys)), keys, work)
 
 
-def _extend(bucket: Bucket, full_key: str, until: datetime) -> None:
-    which: dict[str, Any] = {"Bucket": bucket.bucket, "Key": full_key}
-    if full_key in bucket.written:
-        which["VersionId"] = bucket.written[full_key]
+def _extend(bucket: Bucket, which: dict[str, Any], until: datetime) -> None:
+    """Locks a version at least until then. Its mode may be the one that the store had before, and only who may bypass
+    Governance may change it. So a version in mode Governance keeps this mode. One in mode Compliance stays as it is: no
+    one asks for Compliance any more."""
     try:
         _retain(bucket, which, until)
     except ClientError as error:
         if code_of(error) not in _REFUSED:
             raise
-        _, kept = retention(bucket, which, bucket.client.head_object(**which))
-        if kept is None or kept < until:
+        mode, kept = retention(bucket, which, bucket.client.head_object(**which))
+        if kept is None or (kept < until and mode == bucket.options.lock):
             raise
+        if kept < until and mode == "GOVERNANCE":
+            _retain(bucket, which, until, mode)
 
 
 def renew(bucket: Bucket, keys: Collection[str]) -> int:
@@ -67,7 +72,7 @@ def renew(bucket: Bucket, keys: Collection[str]) -> int:
             which["VersionId"] = bucket.versions[key]
         with translated(f"renew the lock of {key}", bucket.url):
             if _ends_before(bucket, which, half):
-                _retain(bucket, which, until)
+                _extend(bucket, which, until)
                 renewed += 1
     return renewed
 
@@ -99,8 +104,9 @@ def retention(bucket: Bucket, which: Mapping[str, Any], head: Mapping[str, Any])
     return found.get("Mode"), found.get("RetainUntilDate")
 
 
-def _retain(bucket: Bucket, which: dict[str, Any], until: datetime) -> None:
-    retention: Any = {"Mode": bucket.options.lock, "RetainUntilDate": until}
+def _retain(bucket: Bucket, which: dict[str, Any], until: datetime, mode: str | None = None) -> None:
+    """`mode`: in place of the store's."""
+    retention: Any = {"Mode": mode or bucket.options.lock, "RetainUntilDate": until}
     bucket.client.put_object_retention(**which, Retention=retention)
 
 

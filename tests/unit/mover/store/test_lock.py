@@ -278,8 +278,25 @@ def test_a_probe_tests_the_lock_and_says_what_the_key_can_do(seaweed: SeaweedFS,
     """The server's administrator may bypass Governance; no one may bypass Compliance."""
     (warning,) = probe_store(opened(seaweed, prefix, 5, "GOVERNANCE")).warnings
     assert "s3:BypassGovernanceRetention" in warning
-    assert probe_store(opened(seaweed, prefix, 5)).warnings == ()
     assert locks(client, prefix) == {naming.STORE_ID_KEY: 5}
+    assert probe_store(opened(seaweed, f"{prefix}-strict", 5)).warnings == ()
+
+
+@pytest.mark.parametrize(("first", "then", "days"), [("GOVERNANCE", "COMPLIANCE", 6), ("COMPLIANCE", "GOVERNANCE", 5)])
+def test_a_store_whose_mode_is_changed_stays_ready(
+    seaweed: SeaweedFS, client: Any, prefix: str, first: Mode, then: Mode, days: int
+) -> None:
+    """No one may change the mode of a version that is locked. One of Governance keeps that mode and is locked longer;
+    one of Compliance is left as it is, because no one has asked for Compliance any more."""
+    probe_store(opened(seaweed, prefix, 5, first))
+    probe_store(opened(seaweed, prefix, 6, then))
+    assert locks(client, prefix) == {naming.STORE_ID_KEY: days}
+    add(opened(seaweed, prefix, 2, first), 1)
+    needed = [key for key, found in locks(client, prefix).items() if found == 2]
+    assert needed
+    expected = len(needed) if first == "GOVERNANCE" else 0
+    assert renewed(seaweed, prefix, 9, then.capitalize()) == expected
+    assert {locks(client, prefix)[key] for key in needed} == {9 if expected else 2}
 
 
 @pytest.mark.parametrize("versioned", [False, True])
