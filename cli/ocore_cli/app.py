@@ -513,16 +513,23 @@ def show_retention(
     tried: Tried,
     cluster: Cluster,
     environment: EnvironmentName,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="Price of a GB and month in the store: shows what a month costs.")
+    ] = None,
+    remote_price: Annotated[
+        float | None, typer.Option(min=0, help="The same of the remote store; the default is --price.")
+    ] = None,
 ) -> None:
-    """Show why each snapshot is kept and until when, and what the next run deletes. Changes nothing, also with other
-    values."""
+    """Show why each snapshot is kept and until when, what the next run deletes, and what is stored now and in a year.
+    Changes nothing, also with other values."""
     from . import retention
 
     environment = named(environment, ENVIRONMENT)
     objects = cluster.objects()
     if objects.get(ENVIRONMENT, environment) is None and objects.get(SNAPSHOT_POLICY, environment) is None:
         raise missing(objects, ENVIRONMENT, environment)
-    retention.show(objects, Console(), environment, tried.rules(), datetime.now(UTC))
+    prices = retention.Prices(price, remote_price)
+    retention.show(objects, Console(), environment, tried.rules(), datetime.now(UTC), prices)
 
 
 @app.command(name="init")

@@ -1,7 +1,8 @@
 """``kubectl ocore retention``: the rules of a SnapshotPolicy applied to the Snapshots as they are now, with the
 policy's values or others."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,8 @@ from rich.text import Text
 
 from ocore_crds import conditions
 from ocore_crds.kinds import ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY
-from ocore_crds.resources.snapshotpolicy import SnapshotPolicySpec
+from ocore_crds.resources.snapshotpolicy import SnapshotPolicySpec, age
+from ocore_crds.rules.costs import Pace, Stored, in_a_year, pace_of, stored, taken_of
 from ocore_crds.rules.differentials import needs_of
 from ocore_crds.rules.retention import (
     Candidate,
@@ -24,16 +26,34 @@ from ocore_crds.rules.retention import (
     snapshot_used_by,
     told_of,
 )
-from ocore_crds.text.quantity import counted, human
+from ocore_crds.text.quantity import counted, human, span
 
 from . import tables
 from .errors import CliError
 from .objects import Object, Objects
 
+#: Bytes that have a price.
+_GB = 1_000_000_000
 
-def show(objects: Objects, console: Console, environment: str, given: Mapping[str, int], now: datetime) -> None:
-    """Prints each Snapshot with its verdict, then what is deleted. `given`: fields of the policy to try instead of its
-    own."""
+
+@dataclass(frozen=True)
+class Prices:
+    """Of a GB and month: in the Snapshots' own store, and in the remote one. None: not shown."""
+
+    own: float | None = None
+    remote: float | None = None
+
+
+def show(
+    objects: Objects,
+    console: Console,
+    environment: str,
+    given: Mapping[str, int],
+    now: datetime,
+    prices: Prices = Prices(),
+) -> None:
+    """Prints each Snapshot with its verdict, then what is deleted, and what is stored now and in a year. `given`:
+    fields of the policy to try instead of its own."""
     policy = objects.get(SNAPSHOT_POLICY, environment)
     spec = policy_spec(policy, environment, given)
     snapshots = _snapshots(objects, environment)
@@ -56,6 +76,7 @@ def show(objects: Objects, console: Console, environment: str, given: Mapping[st
     if kept:
         console.print(Text(f"The rules do not concern {kept} more: retention Keep, running, or being deleted."))
     _print_expired(console, snapshots, found, dry_run=bool(given))
+    _print_stored(console, snapshots, candidates, spec, now, prices)
 
 
 def policy_spec(policy: Object | None, environment: str, given: Mapping[str, int] | None = None) -> SnapshotPolicySpec:
@@ -115,3 +136,48 @@ def _print_expired(console: Console, snapshots: list[Object], found: Mapping[str
     stored = sum(int((o["status"].get("sizes") or {}).get("storedBytes") or 0) for o in expired)
     what = "would delete" if dry_run else "deletes"
     console.print(Text(f"The next run {what} {counted(len(expired), 'snapshot')}, {human(stored)} in the store."))
+
+
+def _print_stored(
+    console: Console,
+    snapshots: Sequence[Object],
+    candidates: Sequence[Candidate],
+    spec: SnapshotPolicySpec,
+    now: datetime,
+    prices: Prices,
+) -> None:
+    taken = {o["metadata"]["name"]: found for o in snapshots if (found := taken_of(o)) is not None}
+    if not taken:
+        return
+    ours = stored(t for t in taken.values() if t.local), stored(t for t in taken.values() if t.copied)
+    console.print(Text(f"Stored now: {_told(*ours)}{_price(*ours, prices)}."))
+    pace = pace_of(taken[c.name] for c in candidates if c.name in taken)
+    if pace is None:
+        console.print(Text("In a year: unknown. It takes two Complete snapshots with retention Policy to tell."))
+        return
+    zone = _zone(spec.time_zone)
+    later = in_a_year(candidates, taken, pace, spec, age(spec.full_every), zone, now)
+    console.print(Text(f"In a year by these rules, {_pace(pace)}: {_told(*later)}{_price(*later, prices)}."))
+
+
+def _told(own: Stored, copies: Stored) -> str:
+    text = (
+        f"{counted(own.count, 'snapshot')} ({own.full} full), {human(own.bytes)}: database {human(own.database)},"
+        f" files {human(own.files)}"
+    )
+    return text + (f"; remote copies: {copies.count}, {human(copies.bytes)}" if copies.count else "")
+
+
+def _price(own: Stored, copies: Stored, prices: Prices) -> str:
+    if prices.own is None:
+        return ""
+    remote = prices.own if prices.remote is None else prices.remote
+    return f"; {(own.bytes * prices.own + copies.bytes * remote) / _GB:.2f} a month"
+
+
+def _pace(pace: Pace) -> str:
+    seconds = pace.every.total_seconds()
+    text = f"with one every {span(seconds if seconds < 60 else round(seconds / 60) * 60)}"
+    grown = {"database": pace.database_a_day, "files": pace.files_a_day}
+    grows = [f"{name} {'+' if size > 0 else '-'}{human(abs(round(size)))}" for name, size in grown.items() if size]
+    return text + (f" and their growth ({', '.join(grows)} each day, stored)" if grows else "")

@@ -128,3 +128,50 @@ def test_a_safety_snapshot_stays_until_its_undo_window_ends() -> None:
     (line,) = [line for line in said.splitlines() if line.startswith("s3")]
     assert "undoWindow" in line
     assert "2026-05-21 12:00" in line
+
+
+def sized(name: str, days: float, **status: object) -> Object:
+    found = snapshot(name, days)
+    found["status"] |= {"sizes": {"databaseStoredBytes": 2 * 10**9, "filestoreStoredBytes": 10**9}, **status}
+    return found
+
+
+def priced(objects: FakeObjects, prices: retention.Prices, **given: int) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    retention.show(objects, console, "shop", given, NOW, prices)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_what_is_stored_now_and_in_a_year() -> None:
+    said = priced(cluster(POLICY, *(sized(f"s{n}", n) for n in range(3))), retention.Prices())
+    assert "Stored now: 3 snapshots (3 full), 8.4 GiB: database 5.6 GiB, files 2.8 GiB.\n" in said
+    assert "In a year by these rules, with one every 24 h 00 min: 2 snapshots (2 full), 5.6 GiB" in said
+    assert "a month" not in said
+
+
+def test_other_rules_have_another_price() -> None:
+    objects = cluster(POLICY, *(sized(f"s{n}", n) for n in range(3)))
+    assert "5.6 GiB: database 3.7 GiB, files 1.9 GiB; 0.12 a month" in priced(objects, retention.Prices(0.02))
+    assert "(30 full), 83.8 GiB: database 55.9 GiB, files 27.9 GiB; 1.80 a month" in priced(
+        objects, retention.Prices(0.02), keepDaily=30
+    )
+
+
+def test_a_copy_has_a_price_of_its_own() -> None:
+    copied = (sized(f"s{n}", n, remote={"state": "Completed"}) for n in range(2))
+    said = priced(cluster(POLICY, *copied), retention.Prices(0.02, 0.01))
+    assert said.count("; remote copies: 2, 5.6 GiB; 0.18 a month.") == 2
+
+
+def test_growth_is_said() -> None:
+    older = sized("s1", 2)
+    older["status"]["sizes"]["databaseStoredBytes"] -= 2 * 1024**2
+    said = priced(cluster(POLICY, sized("s0", 0), older), retention.Prices())
+    assert "and their growth (database +1.0 MiB each day, stored)" in said
+
+
+def test_one_snapshot_says_nothing_of_a_year() -> None:
+    said = priced(cluster(POLICY, sized("s0", 0)), retention.Prices())
+    assert "Stored now: 1 snapshot (1 full), 2.8 GiB" in said
+    assert "In a year: unknown." in said
