@@ -173,7 +173,10 @@ def _need_access(objects: Objects, snapshot: str, access: Access) -> None:
     if found is not None and SnapshotStoreSpec.model_validate(found["spec"], extra="ignore").claim is not None:
         claims.need_kubectl()
     else:
-        s3.credentials(os.environ, access.credentials_file)
+        try:
+            s3.credentials(os.environ, access.credentials_file)
+        except CliError as error:
+            raise CliError(f"{error}. To need none, copy into the claim: claim:FOLDER") from error
 
 
 def _need_identity(snapshot: str, encryption: SnapshotEncryption, access: Access) -> None:

@@ -29,10 +29,7 @@ from .errors import CliError, Denied
 _TIMEOUT = 60
 _CHUNK = 1024 * 1024
 _CODE = re.compile(rb"<Code>([A-Za-z]{1,64})</Code>")
-HOW = (
-    "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN), or give --credentials-file. To need none,"
-    " copy into the claim: claim:FOLDER"
-)
+HOW = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN), or give --credentials-file"
 
 
 @dataclass(frozen=True)

@@ -133,8 +133,9 @@ def test_credentials(tmp_path: Path) -> None:
         s3.credentials({"AWS_PROFILE": "other"}, file)
     with pytest.raises(CliError, match="cannot read"):
         s3.credentials({}, tmp_path / "missing")
-    with pytest.raises(CliError, match="AWS_ACCESS_KEY_ID"):
+    with pytest.raises(CliError, match="AWS_ACCESS_KEY_ID") as refused:
         s3.credentials({}, None)
+    assert "claim:FOLDER" not in str(refused.value), "it is also said to `keys` and `store unhide`"
     variables = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "t"}
     assert s3.credentials(variables, None) == s3.Credentials("a", "b", "t")
 
@@ -334,7 +335,7 @@ def test_a_name_that_leads_elsewhere(tmp_path: Path, name: str) -> None:
 def test_without_keys_nothing_is_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     found = objects(b"")
-    with pytest.raises(CliError, match="AWS_ACCESS_KEY_ID"):
+    with pytest.raises(CliError, match=r"AWS_ACCESS_KEY_ID.*claim:FOLDER"):
         copy(found, "papers", tmp_path / "out")
     assert found.created == []
 
