@@ -34,6 +34,7 @@ COSIGN := $(call TOOL,cosign)
 ACTIONLINT := $(call TOOL,actionlint)
 CEL := $(OCORE_CACHE)/cel-$(shell cat tests/cel/go.sum tests/cel/*.go | sha256sum | cut -c1-12)
 PROVIDER := $(OCORE_CACHE)/provider-$(shell cat tests/provider/go.sum tests/provider/*.go | sha256sum | cut -c1-12)
+VERSITYGW := $(OCORE_CACHE)/versitygw-$(shell cat tests/versitygw/go.sum | sha256sum | cut -c1-12)
 BENCH_TOOLS := $(OCORE_CACHE)/bench-tools
 CLIENTS_KEY := $(shell cat tests/clients/package-lock.json tests/clients/package.json | sha256sum | cut -c1-12)
 CLIENTS := $(OCORE_CACHE)/clients-$(CLIENTS_KEY)
@@ -356,6 +357,13 @@ $(PROVIDER):
 	@mkdir -p $(@D) && cd tests/provider && flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; \
 	  CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags "-s -w" -o $@.new . && mv $@.new $@'
 
+versitygw: $(VERSITYGW) ## The second S3 server, of the benchmarks and of the tests marked `long` (two minutes; cached)
+	@echo $<
+$(VERSITYGW):
+	@mkdir -p $(@D) && cd tests/versitygw && flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; \
+	  CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags "-s -w" -o $@.new \
+	  github.com/versity/versitygw/cmd/versitygw && mv $@.new $@'
+
 bench-tools: $(BENCH_TOOLS) ## wrk and nginx for the figures of the REST API, unpacked from Debian's packages (seconds)
 # Unpacked, not installed: nginx would start. The network of the cluster, where they run, has no way to a mirror.
 $(BENCH_TOOLS):
@@ -413,5 +421,5 @@ include localcluster/cluster.mk
 
 .PHONY: help bin docs docs-site release cosign sign push publish skopeo release-python bench postgresql-matrix soak demo demo-clean test check lint format \
   generate test-unit test-servers test-mutants mutants test-cluster test-demo test-integration test-e2e \
-  test-e2e-beside test-e2e-alone test-e2e-nodes test-apiservers test-oldest test-nodes test-all venv demo-venv python3-venv postgresql-wheels promtool docker-registry cel provider bench-tools clients \
+  test-e2e-beside test-e2e-alone test-e2e-nodes test-apiservers test-oldest test-nodes test-all venv demo-venv python3-venv postgresql-wheels promtool docker-registry cel provider versitygw bench-tools clients \
   swagger-ui ui ui-modules deps lock

@@ -31,10 +31,10 @@ from pathlib import Path
 from figures import Figure, at_least, faster, limit, report
 from link import Link
 from memory import touch_free_memory
-from versitygw import Versitygw, empty
 
 from support.mover.s3_server import BUCKET, S3Server
 from support.mover.seaweed import SeaweedFS
+from support.mover.versitygw import Versitygw, empty
 from support.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parent.parent

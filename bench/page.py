@@ -42,9 +42,9 @@ from ocore_api.main import create_app, running
 from ocore_api.settings import Settings
 from ocore_kube import logs
 from support.api import objects
-from support.api.built import built_page
 from support.api.issuer import AUDIENCE, ISSUER, Issuer
 from support.api.visitor import Visitor, chromium, visitor
+from support.built import built_page
 
 MIB = 1024 * 1024
 #: Rows of environments that the first view shows on a screen of a laptop.

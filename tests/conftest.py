@@ -21,7 +21,7 @@ from support.cluster.shared import Shared  # noqa: E402
 #: Fixtures that start a PostgreSQL or S3 server, and the values of parameters that ask for one of them.
 SERVER_FIXTURES = {
     *("server", "server15", "server17", "server_any", "servers"),
-    *("seaweed", "s3_store", "s3", "elsewhere"),
+    *("seaweed", "versitygw", "s3_store", "s3", "elsewhere"),
     *("wide15", "wide17"),
 }
 

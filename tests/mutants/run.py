@@ -104,7 +104,7 @@ class Tree:
             "PYTHONPATH": os.pathsep.join(map(str, [*packages, HERE.parent])),
             "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
             "PYTHONDONTWRITEBYTECODE": "",
-            "OCORE_PAGE_IN": str(folder / "page"),  # support/api/built.py
+            "OCORE_PAGE_IN": str(folder / "page"),  # support/built.py
         }
         compiled = Path(sys.pycache_prefix or folder / "nothing") / source.resolve().relative_to("/")
         if compiled.is_dir():  # the tests have just run: also theirs, as pytest compiles them

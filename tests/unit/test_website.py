@@ -17,7 +17,7 @@ import pytest
 from ocore_operator.settings import Settings
 from ocore_website import __main__ as program
 from ocore_website import built, commands, drawing, pages, pictures, searching, terminal
-from support.api.built import make
+from support.built import make
 from support.cluster.cluster import REPOSITORY
 
 DOCS = "docs"

@@ -1,7 +1,6 @@
 """A real OpenID Connect provider (tests/provider) as a process of the test's own. `make provider` builds it."""
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from support.cluster.cluster import REPOSITORY
+from support.built import make
 from support.ports import free_port
 
 PASSWORD = "of the tests"
@@ -45,15 +44,10 @@ class Provider:
 
     def start(self, *, lifetime: str = "1h", redirect: str = "http://127.0.0.1/ui/signed-in") -> None:
         """Starts it, without sessions and with new keys."""
-        program = subprocess.run(
-            ["make", "-s", "-C", str(REPOSITORY), "provider"], check=True, timeout=600, capture_output=True, text=True,
-            env={**os.environ, "MAKEFLAGS": ""},
-        ).stdout.strip()  # fmt: skip
-        command = [program, "-address", f"127.0.0.1:{self._port}", "-issuer", self.issuer, "-users", str(self._users)]
+        command = [make("provider"), "-address", f"127.0.0.1:{self._port}", "-issuer", self.issuer]
+        command += ["-users", str(self._users), "-lifetime", lifetime, "-redirect", redirect]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, "-lifetime", lifetime, "-redirect", redirect], stdout=log, stderr=log
-            )
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
         end = time.monotonic() + 20
         while not self._answers():
             assert self._process.poll() is None, self._log.read_text()

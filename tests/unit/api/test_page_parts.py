@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from support.api.built import built_page
+from support.built import built_page
 
 
 def test_the_pure_parts_of_the_page(tmp_path: Path) -> None:

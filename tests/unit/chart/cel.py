@@ -2,11 +2,11 @@
 `make cel` builds it."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
+from support.built import make
 from support.cluster.cluster import REPOSITORY
 
 CHART = REPOSITORY / "charts/ocore-snapshots"
@@ -30,9 +30,5 @@ def refusals(policy: str, *writes: dict[str, Any], more: dict[str, Any] | None =
 
 
 def _cel(*arguments: str, given: object) -> subprocess.CompletedProcess[str]:
-    built = subprocess.run(
-        ["make", "-s", "-C", str(REPOSITORY), "cel"], check=True, timeout=1800, capture_output=True, text=True,
-        env={**os.environ, "MAKEFLAGS": ""},
-    )  # fmt: skip
-    program = [built.stdout.strip(), *arguments]
+    program = [make("cel"), *arguments]
     return subprocess.run(program, input=json.dumps(given), capture_output=True, text=True, timeout=120, check=False)

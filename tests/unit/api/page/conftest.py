@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from support.api.built import built_page
 from support.api.serving import Serving, serving
 from support.api.visitor import Visitor, chromium, visitor
 from support.api.world import World
+from support.built import built_page
 
 #: Starts a facade with these settings; one of a test. Its `world` is at hand.
 Site = Callable[..., Serving]

@@ -7,14 +7,23 @@ from urllib.parse import urlsplit
 import pytest
 
 from ocore_mover.store import S3Options, Store, open_store
+from support.built import make
 from support.mover.faulty_http import Faults, FaultyProxy
 from support.mover.s3_server import BUCKET, service_read_once  # noqa: F401 - a fixture
 from support.mover.seaweed import SeaweedFS
+from support.mover.versitygw import Versitygw
 
 
 @pytest.fixture(scope="session")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     server = SeaweedFS(tmp_path_factory.mktemp("seaweed"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Versitygw]:
+    server = Versitygw(tmp_path_factory.mktemp("versitygw"), make("versitygw"))
     yield server
     server.stop()
 

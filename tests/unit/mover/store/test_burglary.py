@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from ocore_crds.reports.store_listing import StoredSnapshot, parse
 from support.mover.application import Application
 from support.mover.beside import Finished, call
-from support.mover.seaweed import SeaweedFS
+from support.mover.s3_server import S3Server
 from support.mover.signing_key import Key
 from support.mover.site import Site, server17, server_any, site_any  # noqa: F401 - fixtures
 
@@ -26,10 +26,17 @@ ENVIRONMENTS = {"Odoo": str(uuid.uuid4()), "Plain": str(uuid.uuid4())}
 ROUNDS = {"Odoo": 2, "Plain": 5}
 
 
+@pytest.fixture(scope="module", params=["seaweed", pytest.param("versitygw", marks=pytest.mark.long)])
+def locking(request: pytest.FixtureRequest) -> S3Server:
+    """A server with Object Lock."""
+    found: S3Server = request.getfixturevalue(request.param)
+    return found
+
+
 @pytest.fixture(scope="module")
-def client(seaweed: SeaweedFS) -> Any:
+def client(locking: S3Server) -> Any:
     """Of a thief, with the key of the Jobs. The bucket exists."""
-    found = seaweed.client()
+    found = locking.client()
     found.create_bucket(Bucket=BUCKET, ObjectLockEnabledForBucket=True)
     return found
 
@@ -54,7 +61,7 @@ class Company:
 
     site: Site
     folder: Path
-    server: SeaweedFS
+    server: S3Server
     prefix: str
     taken: list[Taken] = field(default_factory=list)
 
@@ -120,7 +127,7 @@ class Company:
         for name in ("near", "far"):
             found = Taken(layout, ids[3], name, result["manifestSha256"], encrypted, base is not None, files, rows)
             self.taken.append(found)
-        source = [option.replace("--", "--source-", 1) for option in self.store("near")]
+        source = [re.sub("^--", "--source-", option) for option in self.store("near")]
         ok("copy-remote", *self.store("far"), *self.lock, *source, *ids)
         return self.taken[-1]
 
@@ -165,8 +172,8 @@ def contents_of(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def company(site_any: Site, seaweed: SeaweedFS, client: Any, prefix: str, tmp_path: Path) -> Company:  # noqa: F811
-    return Company(site_any, tmp_path, seaweed, prefix)
+def company(site_any: Site, locking: S3Server, client: Any, prefix: str, tmp_path: Path) -> Company:  # noqa: F811
+    return Company(site_any, tmp_path, locking, prefix)
 
 
 def versions(client: Any, prefix: str) -> list[dict[str, Any]]:

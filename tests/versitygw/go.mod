@@ -1,4 +1,4 @@
-module bench/versitygw
+module ocore.dev/tests/versitygw
 
 go 1.26.0
 

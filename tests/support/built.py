@@ -1,4 +1,4 @@
-"""The page of the REST facade, as `make ui` builds it."""
+"""What the Makefile builds for the tests."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ PAGE_IN = "OCORE_PAGE_IN"
 
 
 def built_page() -> Path:
-    """The folder with its files. Built where it is not in the cache."""
+    """The page of the REST facade: the folder with its files. Built where it is not in the cache."""
     if PAGE_IN not in os.environ:
         return make("ui")
     folder = Path(os.environ[PAGE_IN])
@@ -24,9 +24,9 @@ def built_page() -> Path:
 
 
 def make(target: str) -> Path:
-    """The folder that it prints."""
+    """The program or folder that it prints."""
     done = subprocess.run(
-        ["make", "-s", "-C", str(REPOSITORY), target], check=True, timeout=600, capture_output=True, text=True,
+        ["make", "-s", "-C", str(REPOSITORY), target], check=True, timeout=1800, capture_output=True, text=True,
         env={**os.environ, "MAKEFLAGS": ""},
     )  # fmt: skip
     return Path(done.stdout.splitlines()[-1])
