@@ -29,6 +29,7 @@ PURE = {
     "pydantic_core",
     "re",
     "shlex",
+    "statistics",
     "typing",
     "zoneinfo",  # it reads the system's time zones, which are the same for all
 }
