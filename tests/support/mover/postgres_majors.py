@@ -147,7 +147,7 @@ def _wrappers(major: int, root: Path) -> Path:
     folder.mkdir(exist_ok=True)
     loader = next(root.glob("lib*/ld-linux*.so.*"))
     libraries = next(root.glob("usr/lib/*-linux-gnu"))
-    for name in ("pg_dump", "pg_restore", "psql"):
+    for name in ("pg_dump", "pg_restore", "psql", "pgbench"):
         program = f"{root}/usr/lib/postgresql/{major}/bin/{name}"
         text = f'#!/bin/sh\nexec {loader} --library-path {libraries} {program} "$@"\n'
         path = folder / name
