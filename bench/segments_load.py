@@ -253,7 +253,7 @@ class Tryton(Load):
         }
 
     def work(self, name: str, count: int, seed: int = 0) -> None:
-        script = Path(__file__).with_name("segments_tryton.py")
+        script = Path(__file__).with_name("tryton") / "segments_tryton.py"
         arguments = [name, str(self.configuration), self.url, str(count), str(ORDERS), str(seed)]
         _run([str(self.programs / "python"), str(script), *arguments])
 
